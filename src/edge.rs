@@ -1,0 +1,70 @@
+//! How does a connection come in, and when must it go?
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+
+/// What the configuration says of one listener.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it listens.
+    pub address: ListenerAddress,
+    /// The versions of HTTP it speaks; at least one of the two.
+    pub http: HttpVersions,
+    /// Certificates by SNI, the first for clients that name none; empty is cleartext.
+    pub tls: Vec<CertificateSettings>,
+    /// Peers whose `Forwarded` and `X-Forwarded-*` are kept and added to.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a connection may take over each part.
+    pub timeouts: Timeouts,
+    /// The most connections open at once; further ones wait in the kernel's queue.
+    pub connections_max: usize,
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerAddress {
+    /// An address and a port; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A socket in the file system; a stale one is replaced.
+    Unix(PathBuf),
+}
+
+/// The versions of HTTP that a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpVersions {
+    /// HTTP/1.0 and HTTP/1.1.
+    pub is_http1: bool,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge without.
+    pub is_http2: bool,
+}
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateSettings {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The leaf's private key.
+    pub key: PathBuf,
+}
+
+/// How long a connection may take over each part.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// The TLS handshake.
+    pub handshake: Duration,
+    /// From a request's first byte (or the connection's start) to the end of its head.
+    pub header: Duration,
+    /// Without a request.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(15),
+            idle: Duration::from_secs(75),
+        }
+    }
+}

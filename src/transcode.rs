@@ -1,0 +1,10 @@
+//! How does one stream turn into the other?
+//!
+//! Sans-IO: bytes in, bytes out; clocks and randomness are arguments (invariant 1).
+
+pub mod framing;
+pub mod heartbeat;
+pub mod inflate;
+pub mod mapping;
+pub mod output;
+pub mod transcoder;

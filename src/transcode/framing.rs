@@ -1,0 +1,118 @@
+//! How are records delimited?
+//!
+//! [`FRAMINGS`] is the registry: configuration, `auto` selection, `--help`, the README's table, the
+//! every-split test, the properties and the fuzz target all read it.
+
+use thiserror::Error;
+
+/// One framing: its names, its decoder, and a sample by which it is tested.
+pub struct Framing {
+    /// The name in `from = "…"`.
+    pub name: &'static str,
+    /// The media types (without parameters, lower case) that `auto` takes for this framing.
+    pub content_types: &'static [&'static str],
+    /// Makes a decoder for one stream, whose records hold at most this many bytes.
+    pub decoder: fn(record_bytes_max: usize) -> Box<dyn Decoder>,
+    /// A stream as a real sender writes it.
+    pub sample: &'static [u8],
+    /// The data of the records in `sample`.
+    pub sample_records: &'static [&'static [u8]],
+}
+
+impl std::fmt::Debug for Framing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Cuts a stream of bytes into records.
+///
+/// For every way to cut the bytes into chunks the records are the same (invariant 3; the framing
+/// `chunks` is the exception, and says so), and each is lent at the earliest byte that proves it
+/// complete (invariant 4).
+pub trait Decoder {
+    /// Takes bytes off the front of `input` until a record is complete, and lends it.
+    ///
+    /// `None`: all of `input` is taken, and what is left of it is carried to the next call.
+    ///
+    /// # Errors
+    /// The stream cannot go on; the decoder must not be called again.
+    fn next<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Record<'a>>, DecodeError>;
+
+    /// Lends the record that the end of the input completes, if there is one.
+    /// Called once, when the upstream has ended its message; never after a cut.
+    ///
+    /// # Errors
+    /// What was carried is no whole record.
+    fn finish(&mut self, end: EndOfInput) -> Result<Option<Record<'_>>, DecodeError>;
+
+    /// How many bytes of an incomplete record are carried.
+    fn carried_bytes(&self) -> usize;
+}
+
+/// How sure we are that the input ended where its sender meant it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndOfInput {
+    /// The message's own framing said so: a last chunk, a content length, END_STREAM.
+    Verified,
+    /// The connection was closed, which may be the end or a cut (RFC 9112 §8).
+    Unverified,
+}
+
+/// One upstream message, borrowed from the chunk or from the decoder's carry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// The payload; `None` for a record that only sets `id` or `retry`.
+    pub data: Option<&'a [u8]>,
+    /// The event's name, where the framing has one.
+    pub name: Option<&'a [u8]>,
+    /// The event's id, where the framing has one.
+    pub id: Option<&'a [u8]>,
+    /// The reconnection time in milliseconds, where the framing has one.
+    pub retry_ms: Option<u64>,
+}
+
+/// Why a stream's bytes can no longer be cut into records.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// A record grew past its limit before its end came.
+    #[error("a record is longer than {record_bytes_max} bytes")]
+    RecordTooLarge {
+        /// The limit it passed.
+        record_bytes_max: usize,
+    },
+    /// The bytes break the framing's rules.
+    #[error("{framing}: {reason}")]
+    BadFraming {
+        /// The framing's name.
+        framing: &'static str,
+        /// The rule, and what stood there instead.
+        reason: String,
+    },
+    /// The input ended inside a record.
+    #[error("{framing}: the input ended inside a record, after {carried_bytes} bytes of it")]
+    Truncated {
+        /// The framing's name.
+        framing: &'static str,
+        /// How much of the record had come.
+        carried_bytes: usize,
+    },
+}
+
+/// Every framing, in the order of the documentation.
+pub const FRAMINGS: &[&Framing] = &[];
+
+/// The framing of that name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Framing> {
+    FRAMINGS.iter().copied().find(|framing| framing.name == name)
+}
+
+/// The framing that claims this media type (lower case, without parameters).
+#[must_use]
+pub fn by_content_type(media_type: &str) -> Option<&'static Framing> {
+    FRAMINGS
+        .iter()
+        .copied()
+        .find(|framing| framing.content_types.contains(&media_type))
+}
