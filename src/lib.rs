@@ -1,7 +1,11 @@
 //! Weir: a reverse proxy that turns the streams of legacy backends into Server-Sent Events.
 
 pub mod balance;
+pub mod drain;
 pub mod edge;
+pub mod error;
+pub mod pem;
 pub mod route;
+pub mod telemetry;
 pub mod transcode;
 pub mod upstream;

@@ -1,8 +1,47 @@
 //! Who can take this request?
+//!
+//! An [`Upstream`] is one worker's view of a named group of endpoints: their pools belong to the
+//! worker, their loads are shared between the workers.
 
-use std::{path::PathBuf, time::Duration};
+mod connect;
+mod http1;
+mod http2;
+pub mod source;
+pub mod upload;
 
-use crate::balance::Method as Balance;
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    path::PathBuf,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Context,
+    time::Duration,
+};
+
+use http::{Request, Response, uri::Scheme};
+use hyper::body::Incoming;
+use rustls::ClientConfig;
+use tokio::time::Instant;
+use tracing::debug;
+
+pub use self::connect::{TrustError, trust};
+use self::{
+    connect::{ConnectError, Connector},
+    http1::Http1Source,
+    source::{SharedSource, root_cause},
+    upload::Upload,
+};
+use crate::{
+    balance::{self, Method as Balance},
+    error::{Kind, Refusal},
+};
+
+/// How often a request is sent again that no endpoint has seen, or that may be seen twice.
+const REPEATS_MAX: usize = 4;
 
 /// What the configuration says of one upstream.
 #[derive(Debug, Clone)]
@@ -53,6 +92,29 @@ pub enum EndpointAddress {
     Unix(PathBuf),
 }
 
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { host, port } => write!(f, "http://{}:{port}", Bracketed(host)),
+            Self::Https { host, port } => write!(f, "https://{}:{port}", Bracketed(host)),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A host as a URL writes it: IPv6 addresses in brackets.
+struct Bracketed<'a>(&'a str);
+
+impl fmt::Display for Bracketed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains(':') {
+            write!(f, "[{}]", self.0)
+        } else {
+            f.write_str(self.0)
+        }
+    }
+}
+
 /// How `https://` endpoints are trusted: `[upstream.NAME.tls]`.
 #[derive(Debug, Clone, Default)]
 pub struct TlsSettings {
@@ -60,4 +122,370 @@ pub struct TlsSettings {
     pub ca: Option<PathBuf>,
     /// The name to ask for and to check instead of the endpoint's host.
     pub server_name: Option<String>,
+}
+
+/// What all workers share of one upstream.
+#[derive(Debug)]
+pub struct Shared {
+    settings: Settings,
+    trust: Option<Arc<ClientConfig>>,
+    open_streams: Vec<AtomicUsize>,
+    turn: AtomicUsize,
+}
+
+impl Shared {
+    /// Sets up trust and loads.
+    ///
+    /// # Errors
+    /// The certificates to trust cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, TrustError> {
+        Ok(Self {
+            trust: trust(&settings)?,
+            open_streams: settings.endpoints.iter().map(|_| AtomicUsize::new(0)).collect(),
+            turn: AtomicUsize::new(0),
+            settings,
+        })
+    }
+
+    fn choose(&self, is_tried: &[bool]) -> Option<usize> {
+        let loads: Vec<Option<usize>> = self
+            .open_streams
+            .iter()
+            .zip(is_tried)
+            .map(|(open, &is_tried)| (!is_tried).then(|| open.load(Ordering::Relaxed)))
+            .collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        balance::choose(self.settings.balance, &loads, turn)
+    }
+}
+
+/// One worker's view of an upstream.
+pub struct Upstream {
+    shared: Arc<Shared>,
+    connector: Connector,
+    endpoints: Vec<Rc<Endpoint>>,
+}
+
+/// One address of an upstream, with the worker's connections to it.
+struct Endpoint {
+    address: EndpointAddress,
+    label: Rc<str>,
+    http1: Rc<http1::Pool>,
+    http2: http2::Pool,
+    /// Whether the endpoint speaks HTTP/2, once a connection has shown it.
+    is_http2: Cell<Option<bool>>,
+    /// Held while connecting to an endpoint that may share connections, so that one is made, not many.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+/// One stream's place on an endpoint, given back when dropped.
+pub struct Lease {
+    shared: Arc<Shared>,
+    endpoint: Rc<Endpoint>,
+    index: usize,
+}
+
+impl Lease {
+    /// The endpoint's address, for logs.
+    #[must_use]
+    pub fn endpoint(&self) -> Rc<str> {
+        Rc::clone(&self.endpoint.label)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.open_streams[self.index].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What an endpoint answered.
+pub struct Reply {
+    /// Status and fields.
+    pub head: http::response::Parts,
+    /// The body; `None` where the reply has none.
+    pub source: Option<SharedSource>,
+    /// The place on the endpoint, to be kept until the reply's end.
+    pub lease: Lease,
+}
+
+/// What an endpoint answered to a request for an upgrade.
+pub struct UpgradeReply {
+    /// The reply, with the upgraded connection within reach of `hyper::upgrade::on` after a 101.
+    pub response: Response<Incoming>,
+    /// The place on the endpoint, to be kept until the tunnel's end.
+    pub lease: Lease,
+}
+
+enum Ready {
+    Http1(http1::Connection),
+    Http2(Rc<http2::Connection>),
+}
+
+impl Upstream {
+    /// Makes one worker's view.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>) -> Self {
+        let endpoints = shared.settings.endpoints.iter().map(|address| {
+            Rc::new(Endpoint {
+                address: address.clone(),
+                label: address.to_string().into(),
+                http1: Rc::default(),
+                http2: http2::Pool::default(),
+                is_http2: Cell::new(None),
+                connecting: tokio::sync::Mutex::new(()),
+            })
+        });
+        Self {
+            endpoints: endpoints.collect(),
+            connector: Connector::new(&shared.settings, shared.trust.as_ref()),
+            shared,
+        }
+    }
+
+    /// The name in `[upstream.NAME]`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.settings.name
+    }
+
+    /// Sends a request (target in origin form, with `Host`) to an endpoint and waits for its reply's head.
+    ///
+    /// Another endpoint is tried where one cannot be connected to; a kept connection that turns out
+    /// to be closed is replaced (RFC 9112 §9.3.1). There is no time limit but that on connecting.
+    ///
+    /// # Errors
+    /// No endpoint answered; the refusal says why the last one did not.
+    pub async fn send(&self, mut request: Request<Upload>) -> Result<Reply, Refusal> {
+        let mut is_tried = vec![false; self.endpoints.len()];
+        let mut refusal = Refusal::new(Kind::ConnectFailed, "the upstream has no endpoint");
+        let mut repeats = 0;
+        while let Some(lease) = self.lease(&mut is_tried) {
+            let ready = match self.ready(&lease.endpoint).await {
+                Ok(ready) => ready,
+                Err(error) => {
+                    refusal = self.connect_failed(&lease, &error);
+                    continue;
+                }
+            };
+            let outcome = match ready {
+                Ready::Http1(connection) => self.send_http1(lease, connection, request).await,
+                Ready::Http2(connection) => send_http2(lease, &connection, request).await,
+            };
+            match outcome {
+                Err(Unsent::Again(again)) if repeats < REPEATS_MAX => {
+                    request = *again;
+                    repeats += 1;
+                    is_tried.fill(false);
+                }
+                Err(Unsent::Again(_)) => {
+                    let detail = "the upstream closed every connection before it replied";
+                    return Err(Refusal::new(Kind::Disconnected, detail));
+                }
+                Err(Unsent::Refused(refusal)) => return Err(refusal),
+                Ok(reply) => return Ok(reply),
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Sends a request that may turn its connection into a tunnel, over HTTP/1.1 and a connection of its own.
+    ///
+    /// # Errors
+    /// No endpoint answered.
+    pub async fn send_upgrade(&self, request: Request<Upload>) -> Result<UpgradeReply, Refusal> {
+        let mut is_tried = vec![false; self.endpoints.len()];
+        let mut refusal = Refusal::new(Kind::ConnectFailed, "the upstream has no endpoint");
+        while let Some(lease) = self.lease(&mut is_tried) {
+            let io = match self.connector.connect(&lease.endpoint.address).await {
+                Ok(connected) if connected.is_http2 => {
+                    let detail = "the upstream speaks HTTP/2, which this upgrade cannot cross";
+                    return Err(Refusal::new(Kind::NotImplemented, detail));
+                }
+                Ok(connected) => connected.io,
+                Err(error) => {
+                    refusal = self.connect_failed(&lease, &error);
+                    continue;
+                }
+            };
+            let response = http1::send_upgrade(io, request)
+                .await
+                .map_err(|error| no_reply(&error))?;
+            return Ok(UpgradeReply { response, lease });
+        }
+        Err(refusal)
+    }
+
+    /// Closes what has been idle for too long and what endpoints have closed; to be called every few seconds.
+    pub fn sweep(&self, cx: &mut Context<'_>, now: Instant) {
+        for endpoint in &self.endpoints {
+            endpoint.http1.sweep(cx, now);
+            endpoint.http2.sweep();
+        }
+    }
+
+    fn lease(&self, is_tried: &mut [bool]) -> Option<Lease> {
+        let index = self.shared.choose(is_tried)?;
+        is_tried[index] = true;
+        self.shared.open_streams[index].fetch_add(1, Ordering::Relaxed);
+        Some(Lease {
+            shared: Arc::clone(&self.shared),
+            endpoint: Rc::clone(&self.endpoints[index]),
+            index,
+        })
+    }
+
+    fn connect_failed(&self, lease: &Lease, error: &ConnectError) -> Refusal {
+        let (upstream, endpoint) = (self.name(), &*lease.endpoint.label);
+        debug!(upstream, endpoint, %error, "An endpoint could not be connected to.");
+        error.refusal()
+    }
+
+    async fn ready(&self, endpoint: &Endpoint) -> Result<Ready, ConnectError> {
+        if let Some(connection) = endpoint.http1.take().await {
+            return Ok(Ready::Http1(connection));
+        }
+        if let Some(connection) = endpoint.http2.find() {
+            return Ok(Ready::Http2(connection));
+        }
+        let may_share = endpoint.is_http2.get().unwrap_or(match self.shared.settings.http {
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 | HttpVersion::Auto => true,
+        });
+        if !may_share {
+            return self.connect(endpoint).await;
+        }
+        let _one_at_a_time = endpoint.connecting.lock().await;
+        if let Some(connection) = endpoint.http2.find() {
+            return Ok(Ready::Http2(connection));
+        }
+        self.connect(endpoint).await
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Ready, ConnectError> {
+        let connected = self.connector.connect(&endpoint.address).await?;
+        endpoint.is_http2.set(Some(connected.is_http2));
+        if connected.is_http2 {
+            let connection = endpoint.http2.begin(connected.io).await;
+            return connection
+                .map(Ready::Http2)
+                .map_err(|error| ConnectError::Refused(error.to_string()));
+        }
+        http1::Connection::begin(connected.io)
+            .await
+            .map(Ready::Http1)
+            .map_err(|error| ConnectError::Refused(root_cause(&error)))
+    }
+
+    async fn send_http1(
+        &self,
+        lease: Lease,
+        connection: http1::Connection,
+        request: Request<Upload>,
+    ) -> Result<Reply, Unsent> {
+        let upload = request.body().watch();
+        let again = (connection.is_reused() && can_repeat(&request)).then(|| repeat(&request));
+        let (response, connection) = match connection.send(request).await {
+            Ok(answered) => answered,
+            Err(http1::SendError {
+                error,
+                request: None,
+            }) => {
+                let is_unanswered = !error.is_parse();
+                return Err(match again.filter(|_| is_unanswered) {
+                    Some(request) => Unsent::Again(Box::new(request)),
+                    None => Unsent::Refused(no_reply(&error)),
+                });
+            }
+            Err(http1::SendError {
+                request: Some(request),
+                ..
+            }) => return Err(Unsent::Again(Box::new(request))),
+        };
+        let home = Rc::clone(&lease.endpoint.http1);
+        let (head, mut source) = Http1Source::new(response, Some(connection), home, upload);
+        let source = if source.is_empty() {
+            std::future::poll_fn(|cx| std::task::Poll::Ready(source.go_home(cx))).await;
+            None
+        } else {
+            Some(Rc::new(RefCell::new(source)) as SharedSource)
+        };
+        Ok(Reply {
+            head,
+            source,
+            lease,
+        })
+    }
+}
+
+/// The body of a reply that did not become a tunnel.
+#[must_use]
+pub fn plain_reply(response: Response<Incoming>, upload: &Rc<upload::UploadWatch>) -> (http::response::Parts, SharedSource) {
+    let upload = Rc::clone(upload);
+    let (head, source) = Http1Source::new(response, None, Rc::default(), upload);
+    (head, Rc::new(RefCell::new(source)))
+}
+
+async fn send_http2(
+    lease: Lease,
+    connection: &http2::Connection,
+    request: Request<Upload>,
+) -> Result<Reply, Unsent> {
+    let again = can_repeat(&request).then(|| repeat(&request));
+    let scheme = match lease.endpoint.address {
+        EndpointAddress::Https { .. } => Scheme::HTTPS,
+        EndpointAddress::Http { .. } | EndpointAddress::Unix(_) => Scheme::HTTP,
+    };
+    match connection.send(request, scheme).await {
+        Ok((head, source)) => Ok(Reply {
+            head,
+            source: (!source.is_empty()).then(|| Rc::new(RefCell::new(source)) as SharedSource),
+            lease,
+        }),
+        Err(error) => Err(match again.filter(|_| is_unprocessed(&error)) {
+            Some(request) => Unsent::Again(Box::new(request)),
+            None => Unsent::Refused(no_reply_http2(&error)),
+        }),
+    }
+}
+
+/// Why a request has no reply yet.
+enum Unsent {
+    /// It can be sent once more: the endpoint has not seen it, or may see it twice.
+    Again(Box<Request<Upload>>),
+    Refused(Refusal),
+}
+
+/// Whether the request may be sent again although the endpoint may have seen it (RFC 9110 §9.2.2).
+fn can_repeat(request: &Request<Upload>) -> bool {
+    request.method().is_idempotent() && request.body().is_empty()
+}
+
+fn repeat(request: &Request<Upload>) -> Request<Upload> {
+    let mut again = Request::new(Upload::empty_again(&request.body().watch()));
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    again
+}
+
+/// Whether the endpoint says that it has not processed the request (RFC 9113 §8.7).
+fn is_unprocessed(error: &h2::Error) -> bool {
+    error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM)
+}
+
+fn no_reply(error: &hyper::Error) -> Refusal {
+    if error.is_parse() {
+        return Refusal::new(Kind::BadReply, "the upstream's reply is not valid HTTP");
+    }
+    let detail = "the upstream closed the connection before it replied";
+    Refusal::new(Kind::Disconnected, detail)
+}
+
+fn no_reply_http2(error: &h2::Error) -> Refusal {
+    if error.is_io() || error.is_go_away() || error.is_reset() {
+        let detail = "the upstream gave up the request before it replied";
+        return Refusal::new(Kind::Disconnected, detail);
+    }
+    Refusal::new(Kind::BadReply, "the upstream's reply is not valid HTTP/2")
 }

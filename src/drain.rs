@@ -1,0 +1,146 @@
+//! How does everyone learn that we stop?
+//!
+//! A [`Drain`] belongs to one worker thread. Streams and connections hold a [`Watch`] each: a place
+//! in a list of wakers, so that a silent stream pays 24 bytes for it and nothing per event.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use slab::Slab;
+use tokio::time::Instant;
+
+/// One worker's knowledge of whether we stop.
+#[derive(Debug, Default)]
+pub struct Drain {
+    window: Cell<Option<Window>>,
+    wakers: RefCell<Slab<Option<Waker>>>,
+}
+
+/// The time that streams have to end in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// When the drain began.
+    pub begun: Instant,
+    /// When whatever is left is cut.
+    pub until: Instant,
+}
+
+impl Window {
+    /// A moment in the first four fifths of the window, chosen by `fraction` from 0 to 1, so that
+    /// clients do not all come back in the same second.
+    #[must_use]
+    pub fn spread(self, fraction: f64) -> Instant {
+        let span = self.until.saturating_duration_since(self.begun);
+        self.begun + span.mul_f64(0.8 * fraction.clamp(0.0, 1.0))
+    }
+}
+
+impl Drain {
+    /// Begins to drain, once: everyone who watches is woken.
+    pub fn begin(&self, now: Instant, window: Duration) {
+        if self.window.get().is_some() {
+            return;
+        }
+        self.window.set(Some(Window {
+            begun: now,
+            until: now + window,
+        }));
+        for (_, waker) in self.wakers.borrow_mut().iter_mut() {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// The window, once the drain has begun.
+    #[must_use]
+    pub fn window(&self) -> Option<Window> {
+        self.window.get()
+    }
+
+    /// A place among those who are told.
+    #[must_use]
+    pub fn watch(self: &Rc<Self>) -> Watch {
+        Watch {
+            key: self.wakers.borrow_mut().insert(None),
+            drain: Rc::clone(self),
+        }
+    }
+}
+
+/// One task's place among those who are told.
+#[derive(Debug)]
+pub struct Watch {
+    drain: Rc<Drain>,
+    key: usize,
+}
+
+impl Watch {
+    /// The window, once the drain has begun; until then the task is woken when it does.
+    pub fn poll(&mut self, cx: &Context<'_>) -> Option<Window> {
+        if let Some(window) = self.drain.window() {
+            return Some(window);
+        }
+        let mut wakers = self.drain.wakers.borrow_mut();
+        let place = &mut wakers[self.key];
+        if !place
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            *place = Some(cx.waker().clone());
+        }
+        None
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.drain.wakers.borrow_mut().remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_watches_is_woken_once_and_told_the_window() {
+        let drain = Rc::new(Drain::default());
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let cx = Context::from_waker(&waker);
+        let mut watch = drain.watch();
+        let gone = drain.watch();
+        assert_eq!(watch.poll(&cx), None);
+        drop(gone);
+        let now = Instant::now();
+        drain.begin(now, Duration::from_secs(10));
+        drain.begin(now, Duration::from_secs(99));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        let window = watch.poll(&cx).expect("the drain has begun");
+        assert_eq!(window.until, now + Duration::from_secs(10));
+        assert_eq!(window.spread(0.5), now + Duration::from_secs(4));
+        drop(watch);
+        assert!(drain.wakers.borrow().is_empty());
+    }
+}

@@ -1,0 +1,163 @@
+//! Why was there no stream, and what is the client told?
+//!
+//! Before the head of a response is sent, every fault becomes one [`Refusal`]: a status (RFC 9110),
+//! a short JSON problem body (RFC 9457) and a `Proxy-Status` field (RFC 9209).
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+
+/// The name by which this proxy speaks of itself in `Via` and `Proxy-Status`.
+pub const PROXY_NAME: &str = "weir";
+
+/// Why a request gets no reply from an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of fault it was.
+    pub kind: Kind,
+    /// One sentence for the person who reads the body; never a payload or an internal address.
+    pub detail: String,
+}
+
+/// The kinds of refusal, each with one status and one `Proxy-Status` error type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The request breaks HTTP's rules, or those of a secure gateway.
+    BadRequest,
+    /// No route takes the request.
+    NoRoute,
+    /// A transfer coding or method that we do not implement.
+    NotImplemented,
+    /// The request has come through us before.
+    Loop,
+    /// No endpoint could be connected to.
+    ConnectFailed,
+    /// No endpoint could be connected to in time.
+    ConnectTimeout,
+    /// The endpoint's certificate was not the one to trust, or TLS failed.
+    TlsFailed,
+    /// The endpoint closed or reset the connection before its reply.
+    Disconnected,
+    /// The endpoint's reply is not HTTP.
+    BadReply,
+    /// The endpoint did not answer in time.
+    FirstByteTimeout,
+    /// We are stopping.
+    Draining,
+}
+
+impl Kind {
+    /// The response's status.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::ConnectFailed
+            | Self::Loop
+            | Self::TlsFailed
+            | Self::Disconnected
+            | Self::BadReply => StatusCode::BAD_GATEWAY,
+            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectTimeout | Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The error type in `Proxy-Status` (RFC 9209 §2.3).
+    #[must_use]
+    pub fn proxy_error(self) -> &'static str {
+        match self {
+            Self::BadRequest => "http_request_error",
+            Self::NoRoute => "destination_not_found",
+            Self::NotImplemented => "http_request_denied",
+            Self::Loop => "proxy_loop_detected",
+            Self::ConnectFailed => "connection_refused",
+            Self::ConnectTimeout => "connection_timeout",
+            Self::TlsFailed => "tls_protocol_error",
+            Self::Disconnected => "connection_terminated",
+            Self::BadReply => "http_protocol_error",
+            Self::FirstByteTimeout => "http_response_timeout",
+            Self::Draining => "proxy_internal_response",
+        }
+    }
+
+    /// The short, stable name in the access log.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::NoRoute => "no_route",
+            Self::NotImplemented => "not_implemented",
+            Self::Loop => "loop",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::TlsFailed => "tls_failed",
+            Self::Disconnected => "disconnected",
+            Self::BadReply => "bad_reply",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+impl Refusal {
+    /// Makes a refusal of that kind.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+        }
+    }
+
+    /// What the client is told: head and body.
+    #[must_use]
+    pub fn response(&self) -> Response<Bytes> {
+        let status = self.kind.status();
+        let problem = json!({
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+            "detail": self.detail,
+        });
+        let mut body = problem.to_string();
+        body.push('\n');
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let proxy_status = format!("{PROXY_NAME}; error={}", self.kind.proxy_error());
+        if let Ok(value) = HeaderValue::try_from(proxy_status) {
+            headers.insert("proxy-status", value);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_a_problem_with_its_proxy_status() {
+        let response = Refusal::new(Kind::FirstByteTimeout, "no answer \"in\" 60 s").response();
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(
+            response.headers()["proxy-status"],
+            "weir; error=http_response_timeout"
+        );
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
+        let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(problem["status"], 504);
+        assert_eq!(problem["detail"], "no answer \"in\" 60 s");
+    }
+}

@@ -1,0 +1,277 @@
+//! How is an endpoint reached?
+//!
+//! TCP with happy eyeballs over the resolved addresses (hyper-util's connector), unix sockets, and
+//! TLS by rustls. Resolving, connecting and the handshake share one time limit.
+
+use std::{io, sync::Arc, time::Duration};
+
+use http::Uri;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls_platform_verifier::ConfigVerifierExt as _;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use tower_service::Service as _;
+
+use super::{EndpointAddress, HttpVersion, Settings, TlsSettings, source::root_cause};
+use crate::error::{Kind, Refusal};
+
+/// How long one address family is tried alone before the other is tried beside it (RFC 8305 §5).
+const HAPPY_EYEBALLS_DELAY: Duration = Duration::from_millis(250);
+/// After this much silence the kernel asks whether the peer is still there.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long sent bytes may stay unacknowledged before the connection is given up.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A connection to an endpoint.
+pub(crate) type Io = Box<dyn Duplex>;
+
+/// What bytes go over: TCP, TLS or a unix socket.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A fresh connection, and which version of HTTP it speaks.
+pub(crate) struct Connected {
+    pub(crate) io: Io,
+    pub(crate) is_http2: bool,
+}
+
+/// Why an endpoint could not be reached.
+#[derive(Debug, Error)]
+pub(crate) enum ConnectError {
+    #[error("connecting took longer than {}", humantime::format_duration(*.0))]
+    Timeout(Duration),
+    #[error("{0}")]
+    Refused(String),
+    #[error("TLS: {0}")]
+    Tls(String),
+    #[error("the endpoint does not speak HTTP/2 (ALPN gave {0})")]
+    NoHttp2(String),
+}
+
+impl ConnectError {
+    pub(crate) fn refusal(&self) -> Refusal {
+        let kind = match self {
+            Self::Timeout(_) => Kind::ConnectTimeout,
+            Self::Refused(_) => Kind::ConnectFailed,
+            Self::Tls(_) | Self::NoHttp2(_) => Kind::TlsFailed,
+        };
+        let detail = match kind {
+            Kind::ConnectTimeout => "the upstream could not be connected to in time",
+            Kind::TlsFailed => "no trusted connection to the upstream could be made",
+            _ => "the upstream could not be connected to",
+        };
+        Refusal::new(kind, detail)
+    }
+}
+
+/// Reaches the endpoints of one upstream.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    tcp: HttpConnector,
+    tls: Option<Tls>,
+    http: HttpVersion,
+    limit: Duration,
+}
+
+#[derive(Clone)]
+struct Tls {
+    connector: TlsConnector,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Connector {
+    /// Makes the connector of one upstream, in one worker. `tls` is `None` where no endpoint needs it.
+    pub(crate) fn new(settings: &Settings, tls: Option<&Arc<ClientConfig>>) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(TCP_KEEPALIVE));
+        tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+        tcp.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS_DELAY));
+        let server_name = settings.tls.server_name.clone();
+        Self {
+            tcp,
+            tls: tls.map(|config| Tls {
+                connector: TlsConnector::from(Arc::clone(config)),
+                server_name: server_name.and_then(|name| ServerName::try_from(name).ok()),
+            }),
+            http: settings.http,
+            limit: settings.connect_timeout,
+        }
+    }
+
+    /// Reaches one endpoint, within the upstream's time limit.
+    pub(crate) async fn connect(
+        &self,
+        address: &EndpointAddress,
+    ) -> Result<Connected, ConnectError> {
+        timeout(self.limit, self.connect_unlimited(address))
+            .await
+            .unwrap_or(Err(ConnectError::Timeout(self.limit)))
+    }
+
+    async fn connect_unlimited(
+        &self,
+        address: &EndpointAddress,
+    ) -> Result<Connected, ConnectError> {
+        let is_http2 = self.http == HttpVersion::Http2;
+        match address {
+            EndpointAddress::Unix(path) => {
+                let io = UnixStream::connect(path)
+                    .await
+                    .map_err(|error| ConnectError::Refused(error.to_string()))?;
+                Ok(Connected {
+                    io: Box::new(io),
+                    is_http2,
+                })
+            }
+            EndpointAddress::Http { host, port } => Ok(Connected {
+                io: Box::new(self.tcp(host, *port).await?),
+                is_http2,
+            }),
+            EndpointAddress::Https { host, port } => {
+                let io = self.tcp(host, *port).await?;
+                self.handshake(host, io).await
+            }
+        }
+    }
+
+    async fn tcp(&self, host: &str, port: u16) -> Result<tokio::net::TcpStream, ConnectError> {
+        let refused = |reason: String| ConnectError::Refused(reason);
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        let uri: Uri = format!("http://{host}:{port}/")
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| refused(error.to_string()))?;
+        let mut tcp = self.tcp.clone();
+        let io = tcp
+            .call(uri)
+            .await
+            .map_err(|error| refused(root_cause(&error)))?;
+        Ok(TokioIo::into_inner(io))
+    }
+
+    async fn handshake(
+        &self,
+        host: &str,
+        io: tokio::net::TcpStream,
+    ) -> Result<Connected, ConnectError> {
+        let tls = self
+            .tls
+            .as_ref()
+            .ok_or_else(|| ConnectError::Tls("no roots were loaded for this upstream".into()))?;
+        let name = match &tls.server_name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned())
+                .map_err(|error| ConnectError::Tls(error.to_string()))?,
+        };
+        let stream = tls
+            .connector
+            .connect(name, io)
+            .await
+            .map_err(|error: io::Error| ConnectError::Tls(error.to_string()))?;
+        let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        let is_http2 = alpn.as_deref() == Some(b"h2");
+        if self.http == HttpVersion::Http2 && !is_http2 {
+            let got = alpn.map_or_else(
+                || "nothing".to_owned(),
+                |alpn| String::from_utf8_lossy(&alpn).into_owned(),
+            );
+            return Err(ConnectError::NoHttp2(got));
+        }
+        Ok(Connected {
+            io: Box::new(stream),
+            is_http2,
+        })
+    }
+}
+
+/// Why an upstream's trust could not be set up.
+#[derive(Debug, Error)]
+pub enum TrustError {
+    /// The file of authorities cannot be read.
+    #[error("upstream {upstream:?}: tls ca {path}: {reason}")]
+    Authorities {
+        /// The upstream's name.
+        upstream: String,
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system's roots cannot be used.
+    #[error("upstream {upstream:?}: the system's certificate roots cannot be used: {reason}; install ca-certificates or set tls ca")]
+    System {
+        /// The upstream's name.
+        upstream: String,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The name to check is no name.
+    #[error("upstream {upstream:?}: tls server_name {name:?} is neither a host name nor an IP address")]
+    ServerName {
+        /// The upstream's name.
+        upstream: String,
+        /// What the file says.
+        name: String,
+    },
+}
+
+/// Sets up whom an upstream's `https://` endpoints are trusted by; `None` where it has none.
+///
+/// # Errors
+/// The file of authorities, the system's roots or the server name cannot be used.
+pub fn trust(settings: &Settings) -> Result<Option<Arc<ClientConfig>>, TrustError> {
+    let is_https = |address: &EndpointAddress| matches!(address, EndpointAddress::Https { .. });
+    if !settings.endpoints.iter().any(is_https) {
+        return Ok(None);
+    }
+    if let Some(name) = &settings.tls.server_name
+        && ServerName::try_from(name.as_str()).is_err()
+    {
+        return Err(TrustError::ServerName {
+            upstream: settings.name.clone(),
+            name: name.clone(),
+        });
+    }
+    let mut config = client_config(&settings.name, &settings.tls)?;
+    config.alpn_protocols = match settings.http {
+        HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
+        HttpVersion::Http2 => vec![b"h2".to_vec()],
+        HttpVersion::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+    };
+    Ok(Some(Arc::new(config)))
+}
+
+fn client_config(upstream: &str, tls: &TlsSettings) -> Result<ClientConfig, TrustError> {
+    let Some(path) = &tls.ca else {
+        return ClientConfig::with_platform_verifier().map_err(|error| TrustError::System {
+            upstream: upstream.to_owned(),
+            reason: error.to_string(),
+        });
+    };
+    let fault = |reason: String| TrustError::Authorities {
+        upstream: upstream.to_owned(),
+        path: path.display().to_string(),
+        reason,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in crate::pem::certificates(path).map_err(|error| fault(error.to_string()))? {
+        roots
+            .add(certificate)
+            .map_err(|error| fault(error.to_string()))?;
+    }
+    Ok(ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}

@@ -1,0 +1,146 @@
+//! How does a request's body reach the upstream?
+//!
+//! An [`Upload`] passes the client's body on as it comes. When the upstream stops taking it (it
+//! answered early, or left), the rest stays within reach of its [`UploadWatch`], which reads and
+//! forgets it: an unread request body would hide the client's departure from HTTP/1.1.
+
+use std::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+/// The most of a refused body that is read and forgotten for one request, in bytes.
+const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The body of one request, on its way.
+#[derive(Debug)]
+pub struct Upload {
+    body: Option<Incoming>,
+    watch: Rc<UploadWatch>,
+}
+
+/// What is known of a request's body while the reply is awaited and streamed.
+#[derive(Debug)]
+pub struct UploadWatch {
+    moved_at: Cell<Instant>,
+    is_done: Cell<bool>,
+    leftover: RefCell<Option<Incoming>>,
+    discarded_bytes: Cell<usize>,
+}
+
+impl Upload {
+    /// Takes over the client's body.
+    #[must_use]
+    pub fn new(body: Incoming, now: Instant) -> Self {
+        let is_empty = body.is_end_stream();
+        Self {
+            body: (!is_empty).then_some(body),
+            watch: Rc::new(UploadWatch {
+                moved_at: Cell::new(now),
+                is_done: Cell::new(is_empty),
+                leftover: RefCell::new(None),
+                discarded_bytes: Cell::new(0),
+            }),
+        }
+    }
+
+    /// What is known of this body from elsewhere.
+    #[must_use]
+    pub fn watch(&self) -> Rc<UploadWatch> {
+        Rc::clone(&self.watch)
+    }
+
+    /// Whether there is no body at all, so that the request can be sent again.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.body.is_none() && self.watch.is_done.get()
+    }
+
+    /// An empty body with the same watch, for sending the request again.
+    pub(crate) fn empty_again(watch: &Rc<UploadWatch>) -> Self {
+        Self {
+            body: None,
+            watch: Rc::clone(watch),
+        }
+    }
+
+    fn finish(&mut self) {
+        self.body = None;
+        self.watch.is_done.set(true);
+        self.watch.moved_at.set(Instant::now());
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = self.body.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+        let is_last = !matches!(frame, Some(Ok(_))) || body.is_end_stream();
+        if is_last {
+            self.finish();
+        } else {
+            self.watch.moved_at.set(Instant::now());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take() {
+            self.watch.leftover.replace(Some(body));
+        }
+    }
+}
+
+impl UploadWatch {
+    /// When the body last moved: the reply's time limit counts from here.
+    #[must_use]
+    pub fn moved_at(&self) -> Instant {
+        self.moved_at.get()
+    }
+
+    /// Reads and forgets what the upstream does not take any more, if there is such a rest.
+    pub fn poll_discard(&self, cx: &mut Context<'_>) {
+        let mut leftover = self.leftover.borrow_mut();
+        while let Some(body) = leftover.as_mut() {
+            let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+                return;
+            };
+            let bytes = match frame {
+                Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                Some(Err(_)) | None => DISCARD_BYTES_MAX,
+            };
+            let discarded = self.discarded_bytes.get().saturating_add(bytes);
+            self.discarded_bytes.set(discarded);
+            if discarded >= DISCARD_BYTES_MAX {
+                *leftover = None;
+            }
+        }
+    }
+}
