@@ -5,6 +5,7 @@ pub mod drain;
 pub mod edge;
 pub mod error;
 pub mod pem;
+pub mod proxy;
 pub mod route;
 pub mod telemetry;
 pub mod transcode;

@@ -5,6 +5,9 @@
 //! longer prefix; then a route that names methods; then the one that asks for more headers; then
 //! the one that stands first in the file.
 
+pub mod shadow;
+pub mod table;
+
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};

@@ -19,3 +19,9 @@ impl Default for Settings {
         }
     }
 }
+
+/// How long this silence may last: from 90 % to 100 % of `every`, by `fraction` from 0 to 1.
+#[must_use]
+pub fn due(every: Duration, fraction: f64) -> Duration {
+    every.mul_f64(0.9 + 0.1 * fraction.clamp(0.0, 1.0))
+}

@@ -1,0 +1,372 @@
+//! What happens to one request?
+//!
+//! Read [`Proxy::handle`] from top to bottom: that is the order of events.
+
+mod body;
+mod ending;
+mod headers;
+mod inflated;
+pub mod link;
+mod negotiate;
+mod record;
+mod relay;
+mod request;
+mod timers;
+mod tunnel;
+
+use std::{
+    cell::RefCell, collections::HashMap, convert::Infallible, future::Future, pin::Pin, rc::Rc,
+    sync::Arc, time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, response};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::Instant;
+
+pub use self::body::ResponseBody;
+use self::{
+    ending::{Ending, Fault},
+    inflated::Inflated,
+    link::StreamLink,
+    negotiate::{Plan, Wants},
+    record::Record,
+    relay::{Feed, Opened, Parts, Relay},
+};
+use crate::{
+    drain::Drain,
+    error::{Kind, Refusal},
+    route::{
+        self, From, Policy, To,
+        table::{Asked, Table},
+    },
+    transcode::{
+        framing::{FRAMINGS, Framing},
+        inflate::Inflater,
+        transcoder::Transcoder,
+    },
+    upstream::{
+        Reply, UpgradeReply, Upstream, plain_reply,
+        source::SharedSource,
+        upload::{Upload, UploadWatch},
+    },
+};
+
+/// One worker's proxy: everything that requests are answered with.
+pub struct Proxy {
+    /// The routes.
+    pub table: Arc<Table>,
+    /// This worker's view of the upstreams, by name.
+    pub upstreams: HashMap<String, Rc<Upstream>>,
+    /// Whether we stop.
+    pub drain: Rc<Drain>,
+    /// Where events are written before they are handed over, one stream at a time.
+    pub scratch: Rc<RefCell<Vec<u8>>>,
+}
+
+/// What of a request is needed once its reply comes.
+struct Exchange {
+    route: Arc<route::Settings>,
+    wants: Wants,
+    version: Version,
+    link: Rc<StreamLink>,
+}
+
+/// A reply on its way, within the route's time limit.
+type Answer = Pin<Box<dyn Future<Output = Result<Reply, Refusal>>>>;
+
+/// What came of asking the upstream.
+enum Outcome {
+    /// It answered.
+    Reply(Exchange, Reply),
+    /// It has not answered, and the route's patience is over: the client gets its head now.
+    Silence(Exchange, Answer),
+    /// It turned the connection into a tunnel.
+    Tunnel(OnUpgrade, UpgradeReply),
+}
+
+impl Proxy {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Never: every fault becomes a response.
+    pub async fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        link: Rc<StreamLink>,
+    ) -> Result<Response<ResponseBody>, Infallible> {
+        let mut record = request::record(&request, &link, Instant::now());
+        Ok(match self.ask(request, link, &mut record).await {
+            Ok(Outcome::Reply(exchange, reply)) => self.respond(exchange, reply, record),
+            Ok(Outcome::Silence(exchange, answer)) => self.commit(exchange, answer, record),
+            Ok(Outcome::Tunnel(client, reply)) => tunnel::open(client, reply, record),
+            Err(refusal) => refuse(&refusal, record),
+        })
+    }
+
+    async fn ask(
+        &self,
+        mut request: Request<Incoming>,
+        link: Rc<StreamLink>,
+        record: &mut Record,
+    ) -> Result<Outcome, Refusal> {
+        let host = request::check(&request)?;
+        let (route, upstream) = self.find(&request, &host)?;
+        record.route = Some(Arc::clone(&route));
+        let exchange = Exchange {
+            wants: Wants::of(request.method(), request.headers()),
+            version: request.version(),
+            link,
+            route,
+        };
+        let protocol = headers::upgrade(request.headers())
+            .filter(|_| request.version() == Version::HTTP_11);
+        let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+        let policy = &exchange.route.policy;
+        let peer = &exchange.link.connection.peer;
+        let mut request = request::to_upstream(request, &policy.rewrite, peer, &host)?;
+        if let (Some(protocol), Some(client)) = (protocol, client) {
+            headers::upgrade_to(request.headers_mut(), protocol);
+            return upgrade(exchange, upstream, request, client).await;
+        }
+        if exchange.wants.expects_conversion(policy) {
+            headers::ask_for_stream(request.headers_mut());
+        }
+        let patience = policy
+            .heartbeat
+            .before_reply
+            .filter(|_| exchange.wants.takes_events(policy));
+        let mut answer = send(upstream, request, policy.timeouts.first_byte);
+        let Some(patience) = patience else {
+            return Ok(Outcome::Reply(exchange, answer.await?));
+        };
+        match tokio::time::timeout(patience, &mut answer).await {
+            Ok(reply) => Ok(Outcome::Reply(exchange, reply?)),
+            Err(_) => Ok(Outcome::Silence(exchange, answer)),
+        }
+    }
+
+    fn find(
+        &self,
+        request: &Request<Incoming>,
+        host: &str,
+    ) -> Result<(Arc<route::Settings>, Rc<Upstream>), Refusal> {
+        let asked = Asked {
+            host,
+            path: request.uri().path(),
+            method: request.method(),
+            headers: request.headers(),
+        };
+        let route = self.table.find(asked);
+        let found = route.and_then(|route| Some((route, self.upstreams.get(&route.upstream)?)));
+        let (route, upstream) =
+            found.ok_or_else(|| Refusal::new(Kind::NoRoute, "no route takes this request"))?;
+        Ok((Arc::clone(route), Rc::clone(upstream)))
+    }
+
+    /// The response to a reply: its conversion, or the reply as it is.
+    fn respond(&self, exchange: Exchange, reply: Reply, record: Record) -> Response<ResponseBody> {
+        let Reply { mut head, source, lease } = reply;
+        let policy = &exchange.route.policy;
+        let negotiated = negotiate::plan(policy, &exchange.wants, &head);
+        let opened = match negotiated.plan {
+            Plan::Pass => Err(source),
+            Plan::Convert(framing) => plain(&head.headers, source)
+                .map(|source| (source, transcoder(policy, framing))),
+        };
+        headers::strip_hop_by_hop(&mut head.headers);
+        if negotiated.is_by_accept {
+            headers::vary_by_accept(&mut head.headers);
+        }
+        let (source, transcoder) = match opened {
+            Ok((source, transcoder)) => {
+                headers::converted(&mut head.headers);
+                (source, Some(transcoder))
+            }
+            Err(source) => (source, None),
+        };
+        let mut record = record;
+        record.endpoint = Some(lease.endpoint());
+        record.status = Some(head.status);
+        let feed = match source {
+            Some(source) => Feed::Open(source),
+            None if transcoder.is_some() => Feed::Empty,
+            None => {
+                record.ending = Ending::Complete;
+                return exchange.response(head, ResponseBody::empty());
+            }
+        };
+        let is_sized = head.headers.contains_key(header::CONTENT_LENGTH);
+        let relay = self.relay(&exchange, feed, transcoder, record);
+        let relay = relay.holding(lease, is_sized);
+        exchange.response(head, ResponseBody::relay(relay))
+    }
+
+    /// The head of a response whose reply has not come: a 200, with heartbeats until it does.
+    fn commit(&self, exchange: Exchange, answer: Answer, record: Record) -> Response<ResponseBody> {
+        let (mut head, ()) = Response::new(()).into_parts();
+        headers::converted(&mut head.headers);
+        if exchange.route.policy.to == To::Auto {
+            headers::vary_by_accept(&mut head.headers);
+        }
+        let (route, wants) = (Arc::clone(&exchange.route), exchange.wants.clone());
+        let opened = async move {
+            let reply = answer
+                .await
+                .map_err(|refusal| Fault::new(Ending::UpstreamError, refusal.detail))?;
+            open_late(&route.policy, &wants, reply)
+        };
+        let mut record = record;
+        record.status = Some(head.status);
+        let feed = Feed::Awaited(Box::pin(opened));
+        let heartbeats = transcoder(&exchange.route.policy, any_framing(&exchange.route.policy));
+        let relay = self.relay(&exchange, feed, Some(heartbeats), record);
+        exchange.response(head, ResponseBody::relay(relay.begun()))
+    }
+
+    fn relay(
+        &self,
+        exchange: &Exchange,
+        feed: Feed,
+        transcoder: Option<Transcoder>,
+        mut record: Record,
+    ) -> Relay {
+        if transcoder.is_some() {
+            record.to = "sse";
+        }
+        let parts = Parts {
+            feed,
+            transcoder,
+            route: Arc::clone(&exchange.route),
+            link: Rc::clone(&exchange.link),
+            watch: self.drain.watch(),
+            record,
+            lease: None,
+            scratch: Rc::clone(&self.scratch),
+        };
+        Relay::new(parts, Instant::now())
+    }
+}
+
+impl Exchange {
+    fn response(&self, mut head: response::Parts, body: ResponseBody) -> Response<ResponseBody> {
+        head.version = Version::HTTP_11;
+        let is_sized = head.headers.contains_key(header::CONTENT_LENGTH);
+        if self.version == Version::HTTP_10 && !is_sized {
+            // Only the connection's end can end this body, whatever the client asks for.
+            let close = HeaderValue::from_static("close");
+            head.headers.insert(header::CONNECTION, close);
+        }
+        Response::from_parts(head, body)
+    }
+}
+
+fn send(upstream: Rc<Upstream>, request: Request<Upload>, limit: Duration) -> Answer {
+    let upload = request.body().watch();
+    let reply = async move { upstream.send(request).await };
+    Box::pin(within_first_byte(limit, upload, reply))
+}
+
+async fn upgrade(
+    exchange: Exchange,
+    upstream: Rc<Upstream>,
+    request: Request<Upload>,
+    client: OnUpgrade,
+) -> Result<Outcome, Refusal> {
+    let upload = request.body().watch();
+    let limit = exchange.route.policy.timeouts.first_byte;
+    let asked = upstream.send_upgrade(request);
+    let reply = within_first_byte(limit, Rc::clone(&upload), asked).await?;
+    if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Outcome::Tunnel(client, reply));
+    }
+    let (head, source) = plain_reply(reply.response, &upload);
+    let reply = Reply {
+        head,
+        source: Some(source),
+        lease: reply.lease,
+    };
+    Ok(Outcome::Reply(exchange, reply))
+}
+
+/// Waits for a reply's head, for at most `limit` since the request's body last moved.
+async fn within_first_byte<T>(
+    limit: Duration,
+    upload: Rc<UploadWatch>,
+    reply: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let mut reply = std::pin::pin!(reply);
+    loop {
+        let deadline = upload.moved_at() + limit;
+        if let Ok(reply) = tokio::time::timeout_at(deadline, &mut reply).await {
+            return reply;
+        }
+        if upload.moved_at() + limit <= Instant::now() {
+            let limit = humantime::format_duration(limit);
+            let detail = format!("the upstream did not answer within {limit}");
+            return Err(Refusal::new(Kind::FirstByteTimeout, detail));
+        }
+    }
+}
+
+/// The source of a reply's plain bytes; the source as it was where its content coding is unknown.
+fn plain(
+    headers: &HeaderMap,
+    source: Option<SharedSource>,
+) -> Result<Option<SharedSource>, Option<SharedSource>> {
+    let Some(coded) = source else { return Ok(None) };
+    let codings: Vec<_> = headers.get_all(header::CONTENT_ENCODING).iter().collect();
+    let coding = match codings.as_slice() {
+        [] => return Ok(Some(coded)),
+        [coding] => coding.to_str().unwrap_or_default().trim(),
+        _ => return Err(Some(coded)),
+    };
+    if coding.eq_ignore_ascii_case("identity") {
+        return Ok(Some(coded));
+    }
+    match Inflater::for_coding(coding) {
+        Some(inflater) => Ok(Some(Rc::new(RefCell::new(Inflated::new(coded, inflater))))),
+        None => Err(Some(coded)),
+    }
+}
+
+/// What the relay needs of a reply that came after the response's head.
+fn open_late(policy: &Policy, wants: &Wants, reply: Reply) -> Result<Opened, Fault> {
+    let fault = |message: String| Fault::new(Ending::UpstreamError, message);
+    let Reply { head, source, lease } = reply;
+    if !head.status.is_success() {
+        return Err(fault(format!("the upstream answered {}", head.status)));
+    }
+    let Plan::Convert(framing) = negotiate::plan(policy, wants, &head).plan else {
+        let media_type = negotiate::media_type(&head.headers);
+        return Err(fault(format!(
+            "the upstream's reply is of the type {media_type:?}, which this route does not convert"
+        )));
+    };
+    let source = plain(&head.headers, source)
+        .map_err(|_| fault("the upstream's reply has an unknown content coding".to_owned()))?;
+    Ok(Opened {
+        source,
+        transcoder: transcoder(policy, framing),
+        lease,
+    })
+}
+
+fn transcoder(policy: &Policy, framing: &'static Framing) -> Transcoder {
+    Transcoder::new(framing, &policy.event, policy.limits.record_bytes_max)
+}
+
+/// A framing to write heartbeats and errors with before the reply's own is known.
+fn any_framing(policy: &Policy) -> &'static Framing {
+    match policy.from {
+        From::Framing(framing) => framing,
+        From::Auto => FRAMINGS[0],
+    }
+}
+
+fn refuse(refusal: &Refusal, mut record: Record) -> Response<ResponseBody> {
+    let response = refusal.response();
+    record.status = Some(response.status());
+    record.ending = Ending::Refused(refusal.kind);
+    record.bytes = response.body().len() as u64;
+    response.map(ResponseBody::whole)
+}

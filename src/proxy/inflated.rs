@@ -1,0 +1,76 @@
+//! What are the plain bytes of a reply that came compressed?
+
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+
+use crate::{
+    transcode::inflate::Inflater,
+    upstream::source::{Chunk, SharedSource, Source, SourceError},
+};
+
+/// The most plain bytes made in one step: a bomb fills this, and then waits for the client.
+const PLAIN_BYTES_MAX: usize = 64 * 1024;
+
+/// A source whose content coding is undone, flush by flush.
+pub(super) struct Inflated {
+    source: SharedSource,
+    inflater: Inflater,
+    coded: Bytes,
+    /// Whether the last step filled its bound, so that more may come without further input.
+    is_full: bool,
+}
+
+impl Inflated {
+    pub(super) fn new(source: SharedSource, inflater: Inflater) -> Self {
+        Self {
+            source,
+            inflater,
+            coded: Bytes::new(),
+            is_full: false,
+        }
+    }
+
+    fn step(&mut self) -> Result<Bytes, SourceError> {
+        let mut plain = Vec::new();
+        let mut input = &self.coded[..];
+        self.inflater
+            .push(&mut input, &mut plain, PLAIN_BYTES_MAX)
+            .map_err(|error| SourceError::Broken {
+                reason: error.to_string(),
+            })?;
+        let taken = self.coded.len() - input.len();
+        self.coded.advance(taken);
+        self.is_full = plain.len() >= PLAIN_BYTES_MAX;
+        if taken == 0 && plain.is_empty() && !self.coded.is_empty() {
+            let reason = "bytes follow the end of the content coding".to_owned();
+            return Err(SourceError::Broken { reason });
+        }
+        Ok(plain.into())
+    }
+}
+
+impl Source for Inflated {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, SourceError>> {
+        loop {
+            if !self.coded.is_empty() || self.is_full {
+                let plain = self.step()?;
+                if !plain.is_empty() {
+                    return Poll::Ready(Ok(Chunk::Data(plain)));
+                }
+                continue;
+            }
+            match ready!(self.source.borrow_mut().poll_chunk(cx))? {
+                Chunk::Data(coded) => self.coded = coded,
+                Chunk::End { .. } if !self.inflater.is_finished() => {
+                    return Poll::Ready(Err(SourceError::Truncated));
+                }
+                end @ Chunk::End { .. } => return Poll::Ready(Ok(end)),
+            }
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        self.source.borrow_mut().drive(cx);
+    }
+}

@@ -1,0 +1,174 @@
+//! What do a stream and its connection tell each other?
+//!
+//! hyper polls a response's body only when it can take more of it. What must go on all the same
+//! (noticing that the client does not read, sending the rest of an upload, waiting until the last
+//! bytes are on the wire) goes through here, between the body and the edge that drives hyper.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+    rc::Rc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::upstream::source::SharedSource;
+
+/// Who connected, and how.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The address; `None` for a unix socket.
+    pub address: Option<IpAddr>,
+    /// Whether the connection is encrypted.
+    pub is_tls: bool,
+    /// Whether its `Forwarded` and `X-Forwarded-*` are believed.
+    pub is_trusted: bool,
+}
+
+/// What the streams of one connection know of it.
+#[derive(Debug)]
+pub struct ConnectionLink {
+    /// Who connected.
+    pub peer: Peer,
+    /// Whether streams share the connection.
+    pub is_http2: bool,
+    turn: Cell<u64>,
+    is_blocked: Cell<bool>,
+    awaiting_turn: RefCell<Vec<Waker>>,
+    open_streams: Cell<usize>,
+}
+
+impl ConnectionLink {
+    /// Makes the link of a new connection.
+    #[must_use]
+    pub fn new(peer: Peer, is_http2: bool) -> Rc<Self> {
+        Rc::new(Self {
+            peer,
+            is_http2,
+            turn: Cell::new(0),
+            is_blocked: Cell::new(false),
+            awaiting_turn: RefCell::default(),
+            open_streams: Cell::new(0),
+        })
+    }
+
+    /// The edge says how the connection was left after it was driven: blocked, or with all that was
+    /// ready written and flushed, which ends a turn.
+    pub fn end_turn(&self, is_blocked: bool) {
+        self.is_blocked.set(is_blocked);
+        if is_blocked {
+            return;
+        }
+        self.turn.set(self.turn.get() + 1);
+        for waker in self.awaiting_turn.borrow_mut().drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// How many streams are between their request's head and their response's end.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.open_streams.get()
+    }
+}
+
+/// What one stream and its connection tell each other.
+pub struct StreamLink {
+    /// The connection that carries the stream.
+    pub connection: Rc<ConnectionLink>,
+    gave_at: Cell<Option<Instant>>,
+    write_limit: Cell<Duration>,
+    is_stalled: Cell<bool>,
+    source: RefCell<Option<SharedSource>>,
+}
+
+impl StreamLink {
+    /// Makes the link of a new stream.
+    #[must_use]
+    pub fn new(connection: Rc<ConnectionLink>) -> Rc<Self> {
+        connection.open_streams.set(connection.open_streams() + 1);
+        Rc::new(Self {
+            connection,
+            gave_at: Cell::new(None),
+            write_limit: Cell::new(Duration::MAX),
+            is_stalled: Cell::new(false),
+            source: RefCell::new(None),
+        })
+    }
+
+    /// The body says how it left its last poll: with a frame given at that time, or waiting.
+    pub fn polled(&self, gave_at: Option<Instant>) {
+        self.gave_at.set(gave_at);
+    }
+
+    /// Since when hyper has held a frame without asking for the next.
+    #[must_use]
+    pub fn held_since(&self) -> Option<Instant> {
+        self.gave_at.get()
+    }
+
+    /// The body says how long the client may take nothing.
+    pub fn limit_writes(&self, limit: Duration) {
+        self.write_limit.set(limit);
+    }
+
+    /// How long the client may take nothing.
+    #[must_use]
+    pub fn write_limit(&self) -> Duration {
+        self.write_limit.get()
+    }
+
+    /// The edge says that the client took nothing for too long.
+    pub fn stall(&self) {
+        self.is_stalled.set(true);
+    }
+
+    /// Whether the client took nothing for too long.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.is_stalled.get()
+    }
+
+    /// The body shares its source, to be driven while the body is not polled; `None` at its end.
+    pub fn share(&self, source: Option<SharedSource>) {
+        self.source.replace(source);
+    }
+
+    /// The edge lets go on what must go on while the body is not polled.
+    pub fn drive(&self, cx: &mut Context<'_>) {
+        if let Some(source) = &*self.source.borrow()
+            && let Ok(mut source) = source.try_borrow_mut()
+        {
+            source.drive(cx);
+        }
+    }
+
+    /// Whether bytes that are ready wait for the client.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.connection.is_blocked.get()
+    }
+
+    /// The connection's turn now, to be compared after the bytes given until now had their chance.
+    #[must_use]
+    pub fn turn(&self) -> u64 {
+        self.connection.turn.get()
+    }
+
+    /// Has the task woken at the end of the connection's turn.
+    pub fn await_turn(&self, cx: &Context<'_>) {
+        let mut awaiting = self.connection.awaiting_turn.borrow_mut();
+        if !awaiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            awaiting.push(cx.waker().clone());
+        }
+    }
+}
+
+impl Drop for StreamLink {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        connection.open_streams.set(connection.open_streams() - 1);
+    }
+}

@@ -1,0 +1,287 @@
+//! Is this reply converted, and from what?
+//!
+//! The route's `from` and `to`, the request's `Accept` (RFC 9110 §12.5.1) and the reply's head
+//! decide together; the reply passes as it is wherever one of them does not ask for conversion.
+
+use http::{HeaderMap, Method, StatusCode, header, response};
+
+use crate::{
+    route::{From, Policy, To},
+    transcode::framing::{self, Framing},
+};
+
+const SSE: &str = "text/event-stream";
+
+/// Fields that make a request conditional or ask for a part: their answers pass as they are.
+const PLAIN_FIELDS: [header::HeaderName; 6] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+/// What of a request decides about conversion.
+#[derive(Debug, Clone)]
+pub(super) struct Wants {
+    is_plain: bool,
+    accept: Option<String>,
+}
+
+/// What is done with a reply.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Plan {
+    /// Its bytes pass as they are.
+    Pass,
+    /// Its records become events.
+    Convert(&'static Framing),
+}
+
+impl Wants {
+    /// Reads a request.
+    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
+        let is_plain = matches!(*method, Method::HEAD | Method::CONNECT)
+            || PLAIN_FIELDS.iter().any(|name| headers.contains_key(name));
+        let accept: Vec<&str> = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        Self {
+            is_plain,
+            accept: (!accept.is_empty()).then(|| accept.join(",")),
+        }
+    }
+
+    /// Whether the client may be written events before the reply is known.
+    pub(super) fn takes_events(&self, policy: &Policy) -> bool {
+        if self.is_plain {
+            return false;
+        }
+        match policy.to {
+            To::AsIs => false,
+            To::Sse => true,
+            To::Auto => self.quality(SSE) > 0,
+        }
+    }
+
+    /// Whether conversion is likely enough to ask the upstream not to compress: the route names a
+    /// framing, or the client names the event stream.
+    pub(super) fn expects_conversion(&self, policy: &Policy) -> bool {
+        let is_named = self
+            .accept
+            .as_deref()
+            .is_some_and(|accept| accept.to_ascii_lowercase().contains(SSE));
+        self.takes_events(policy) && (matches!(policy.from, From::Framing(_)) || is_named)
+    }
+
+    /// How much the client wants this media type, in thousandths; 1000 for all where it says nothing.
+    fn quality(&self, media_type: &str) -> u16 {
+        self.accept
+            .as_deref()
+            .map_or(1000, |accept| accept_quality(accept, media_type))
+    }
+}
+
+/// What was decided about a reply.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Negotiated {
+    pub(super) plan: Plan,
+    /// Whether another `Accept` could have decided otherwise.
+    pub(super) is_by_accept: bool,
+}
+
+/// Decides about a reply.
+pub(super) fn plan(policy: &Policy, wants: &Wants, reply: &response::Parts) -> Negotiated {
+    let pass = |is_by_accept| Negotiated {
+        plan: Plan::Pass,
+        is_by_accept,
+    };
+    let is_whole = reply.status.is_success()
+        && !matches!(
+            reply.status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT
+        );
+    if !is_whole || wants.is_plain || policy.to == To::AsIs {
+        return pass(false);
+    }
+    let reply_type = media_type(&reply.headers);
+    let Some(framing) = choose_framing(policy.from, &reply_type) else {
+        return pass(false);
+    };
+    let is_by_accept = policy.to == To::Auto;
+    let prefers_reply = is_by_accept
+        && !reply_type.is_empty()
+        && wants.quality(&reply_type) > wants.quality(SSE);
+    if prefers_reply || !wants.takes_events(policy) {
+        return pass(is_by_accept);
+    }
+    Negotiated {
+        plan: Plan::Convert(framing),
+        is_by_accept,
+    }
+}
+
+fn choose_framing(from: From, reply_type: &str) -> Option<&'static Framing> {
+    let framing = match from {
+        From::Auto => return framing::by_content_type(reply_type),
+        From::Framing(framing) => framing,
+    };
+    if reply_type == SSE {
+        return framing::by_content_type(SSE);
+    }
+    let takes_any_text = matches!(framing.name, "lines" | "chunks");
+    (!is_never_records(reply_type) && (takes_any_text || !is_page(reply_type))).then_some(framing)
+}
+
+/// Types whose bytes are never records of text, whatever the route says.
+fn is_never_records(reply_type: &str) -> bool {
+    ["image/", "audio/", "video/", "font/"]
+        .iter()
+        .any(|prefix| reply_type.starts_with(prefix))
+}
+
+/// Types of the pages around a stream: an error page, a form, the page's own script.
+fn is_page(reply_type: &str) -> bool {
+    matches!(
+        reply_type,
+        "text/html" | "application/xhtml+xml" | "text/css" | "text/javascript"
+    )
+}
+
+/// The media type of a message in lower case, without parameters; empty where it has none.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|value| value.trim().to_ascii_lowercase())
+        .unwrap_or_default()
+}
+
+/// The quality that `accept` gives to `media_type`, in thousandths: the most specific range counts.
+fn accept_quality(accept: &str, media_type: &str) -> u16 {
+    let kind = media_type.split('/').next().unwrap_or_default();
+    let mut best = (0_u8, 0_u16);
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let specificity = match name.split_once('/') {
+            Some(("*", "*")) => 1,
+            Some((left, "*")) if left == kind => 2,
+            _ if name == media_type => 3,
+            _ => continue,
+        };
+        let quality = parts
+            .find_map(|parameter| {
+                let (name, value) = parameter.split_once('=')?;
+                name.trim().eq_ignore_ascii_case("q").then(|| thousandths(value.trim()))
+            })
+            .unwrap_or(1000);
+        if specificity > best.0 || (specificity == best.0 && quality > best.1) {
+            best = (specificity, quality);
+        }
+    }
+    best.1
+}
+
+/// Reads a qvalue (RFC 9110 §12.4.2); what cannot be read counts as 1.
+fn thousandths(value: &str) -> u16 {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    if whole != "0" {
+        return 1000;
+    }
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(3);
+    digits
+        .zip([100, 10, 1])
+        .map(|(digit, weight)| u16::from(digit - b'0') * weight)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Response};
+
+    use super::*;
+    use crate::{
+        route::{Limits, Rewrite, Timeouts},
+        transcode::{heartbeat, mapping},
+    };
+
+    fn policy(from: &str, to: To) -> Policy {
+        Policy {
+            from: framing::by_name(from).map_or(From::Auto, From::Framing),
+            to,
+            event: mapping::Settings::default(),
+            heartbeat: heartbeat::Settings::default(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            rewrite: Rewrite::default(),
+        }
+    }
+
+    fn decide(policy: &Policy, accept: &str, status: u16, content_type: &str) -> &'static str {
+        let mut headers = HeaderMap::new();
+        if !accept.is_empty() {
+            headers.insert(header::ACCEPT, HeaderValue::from_str(accept).unwrap());
+        }
+        let wants = Wants::of(&Method::GET, &headers);
+        let mut reply = Response::builder().status(status);
+        if !content_type.is_empty() {
+            reply = reply.header(header::CONTENT_TYPE, content_type);
+        }
+        let (head, ()) = reply.body(()).unwrap().into_parts();
+        match plan(policy, &wants, &head).plan {
+            Plan::Pass => "pass",
+            Plan::Convert(framing) => framing.name,
+        }
+    }
+
+    #[test]
+    fn the_route_the_client_and_the_reply_decide_together() {
+        let ndjson = "application/x-ndjson";
+        let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+        let rows: &[(&str, To, &str, u16, &str, &str)] = &[
+            ("auto", To::Auto, "", 200, ndjson, "ndjson"),
+            ("auto", To::Auto, "*/*", 200, "application/x-ndjson; charset=utf-8", "ndjson"),
+            ("auto", To::Auto, SSE, 200, ndjson, "ndjson"),
+            ("auto", To::Auto, "text/*", 200, ndjson, "ndjson"),
+            ("auto", To::Auto, browser, 200, ndjson, "ndjson"),
+            ("auto", To::Auto, ndjson, 200, ndjson, "pass"),
+            ("auto", To::Auto, "application/x-ndjson, */*;q=0.1", 200, ndjson, "pass"),
+            ("auto", To::Auto, "application/x-ndjson, text/event-stream", 200, ndjson, "ndjson"),
+            ("auto", To::Auto, "text/event-stream;q=0, */*", 200, ndjson, "pass"),
+            ("auto", To::Auto, "image/png", 200, ndjson, "pass"),
+            ("auto", To::Sse, "image/png", 200, ndjson, "ndjson"),
+            ("auto", To::AsIs, SSE, 200, ndjson, "pass"),
+            ("auto", To::Auto, SSE, 200, "text/plain", "pass"),
+            ("auto", To::Auto, SSE, 200, "application/json", "pass"),
+            ("auto", To::Auto, SSE, 200, "", "pass"),
+            ("auto", To::Auto, SSE, 200, SSE, "sse"),
+            ("auto", To::Auto, SSE, 404, ndjson, "pass"),
+            ("auto", To::Auto, SSE, 204, ndjson, "pass"),
+            ("auto", To::Auto, SSE, 206, ndjson, "pass"),
+            ("auto", To::Auto, SSE, 201, ndjson, "ndjson"),
+            ("ndjson", To::Auto, SSE, 200, "application/json", "ndjson"),
+            ("ndjson", To::Auto, "application/json", 200, "application/json", "pass"),
+            ("ndjson", To::Auto, "", 200, "", "ndjson"),
+            ("ndjson", To::Auto, "", 200, SSE, "sse"),
+            ("ndjson", To::Auto, "", 200, "image/png", "pass"),
+            ("ndjson", To::Auto, "", 200, "text/html", "pass"),
+            ("lines", To::Auto, "", 200, "text/html", "lines"),
+        ];
+        for &(from, to, accept, status, content_type, expected) in rows {
+            let decided = decide(&policy(from, to), accept, status, content_type);
+            assert_eq!(decided, expected, "{from} {to:?} {accept:?} {status} {content_type:?}");
+        }
+    }
+
+    #[test]
+    fn qualities_are_read_as_thousandths() {
+        let rows = [("1", 1000), ("0", 0), ("0.5", 500), ("0.001", 1), ("0.12345", 123), ("x", 1000)];
+        for (value, expected) in rows {
+            assert_eq!(thousandths(value), expected, "{value}");
+        }
+    }
+}

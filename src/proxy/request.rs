@@ -1,0 +1,140 @@
+//! Is this request one that a gateway may forward, and what does the upstream get of it?
+
+use http::{Method, Request, Uri, Version, header, uri::PathAndQuery};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{
+    headers,
+    link::{Peer, StreamLink},
+    record::{Asked, Record},
+};
+use crate::{
+    error::{Kind, Refusal},
+    route::Rewrite,
+    upstream::upload::Upload,
+};
+
+/// Begins the access record of a request.
+pub(super) fn record(request: &Request<Incoming>, link: &StreamLink, now: Instant) -> Record {
+    let host = authority(request.uri()).or_else(|| host_field(request).next().flatten());
+    let asked = Asked {
+        method: request.method(),
+        host: host.unwrap_or("-"),
+        path: request.uri().path(),
+        version: request.version(),
+    };
+    let peer = link.connection.peer.address;
+    let peer = peer.map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
+    Record::new(asked, peer, now)
+}
+
+/// The host that the request asks for, where the request is sound.
+///
+/// # Errors
+/// The request is ambiguous, or asks for what a gateway of streams does not do.
+pub(super) fn check(request: &Request<Incoming>) -> Result<String, Refusal> {
+    let bad = |detail: &str| Err(Refusal::new(Kind::BadRequest, detail));
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        let detail = format!("the method {} is not implemented", request.method());
+        return Err(Refusal::new(Kind::NotImplemented, detail));
+    }
+    if is_coded(request) {
+        let detail = "the request has a transfer coding other than chunked";
+        return Err(Refusal::new(Kind::NotImplemented, detail));
+    }
+    if has_dot_segment(request.uri().path()) {
+        return bad("the path has a segment . or .., which clients resolve before they send it");
+    }
+    if headers::is_loop(request.headers()) {
+        let detail = "the request has come through this proxy before; an upstream leads back to it";
+        return Err(Refusal::new(Kind::Loop, detail));
+    }
+    let mut fields = host_field(request);
+    let field = fields.next();
+    if fields.next().is_some() {
+        return bad("the request has more than one Host field");
+    }
+    if let Some(None) = field {
+        return bad("the Host field is not text");
+    }
+    let field = field.flatten();
+    match (authority(request.uri()), field) {
+        (Some(authority), Some(field))
+            if request.version() == Version::HTTP_2 && !authority.eq_ignore_ascii_case(field) =>
+        {
+            bad("the Host field and the :authority differ")
+        }
+        (Some(host), _) | (None, Some(host)) => Ok(host.to_owned()),
+        (None, None) if request.version() == Version::HTTP_10 => Ok(String::new()),
+        (None, None) => bad("the request has no Host field"),
+    }
+}
+
+/// The request for the upstream: our fields, the rewritten target, the client's body.
+///
+/// # Errors
+/// The route's prefix to strip is not in the path.
+pub(super) fn to_upstream(
+    request: Request<Incoming>,
+    rewrite: &Rewrite,
+    peer: &Peer,
+    host: &str,
+) -> Result<Request<Upload>, Refusal> {
+    let (head, body) = request.into_parts();
+    let root = PathAndQuery::from_static("/");
+    let target = rewrite
+        .apply(head.uri.path_and_query().unwrap_or(&root))
+        .ok_or_else(|| Refusal::new(Kind::NoRoute, "no route takes this path"))?;
+    let mut upstream = Request::new(Upload::new(body, Instant::now()));
+    *upstream.method_mut() = head.method;
+    *upstream.uri_mut() = Uri::from(target);
+    *upstream.headers_mut() = head.headers;
+    headers::to_upstream(upstream.headers_mut(), peer, host, head.version);
+    Ok(upstream)
+}
+
+fn authority(uri: &Uri) -> Option<&str> {
+    uri.authority().map(http::uri::Authority::as_str)
+}
+
+fn host_field(request: &Request<Incoming>) -> impl Iterator<Item = Option<&str>> {
+    request
+        .headers()
+        .get_all(header::HOST)
+        .iter()
+        .map(|value| value.to_str().ok())
+}
+
+/// Whether the body is in a transfer coding beyond chunked, which hyper leaves in place.
+fn is_coded(request: &Request<Incoming>) -> bool {
+    request
+        .headers()
+        .get_all(header::TRANSFER_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Whether a segment is `.` or `..`, also with its dots percent-encoded: routes match the path as
+/// it is written, and what an upstream would resolve could leave its route.
+fn has_dot_segment(path: &str) -> bool {
+    path.split('/').any(|segment| {
+        let dots = segment.to_ascii_lowercase().replace("%2e", ".");
+        dots == "." || dots == ".."
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_dot_segment;
+
+    #[test]
+    fn dot_segments_are_seen_through_their_encoding() {
+        for path in ["/a/../b", "/..", "/./", "/%2e%2E/x", "/a/.%2e"] {
+            assert!(has_dot_segment(path), "{path}");
+        }
+        for path in ["/", "/a", "/a..b", "/...", "/.well-known/x", "/a.b/c"] {
+            assert!(!has_dot_segment(path), "{path}");
+        }
+    }
+}
