@@ -1,6 +1,11 @@
 //! How does a connection come in, and when must it go?
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+mod connection;
+pub mod listener;
+pub mod tls;
+mod transport;
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
@@ -28,6 +33,15 @@ pub enum ListenerAddress {
     Tcp(SocketAddr),
     /// A socket in the file system; a stale one is replaced.
     Unix(PathBuf),
+}
+
+impl fmt::Display for ListenerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// The versions of HTTP that a listener speaks.

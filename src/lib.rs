@@ -1,5 +1,6 @@
 //! Weir: a reverse proxy that turns the streams of legacy backends into Server-Sent Events.
 
+pub mod alarm;
 pub mod balance;
 pub mod drain;
 pub mod edge;

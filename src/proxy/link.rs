@@ -16,6 +16,9 @@ use tokio::time::Instant;
 
 use crate::upstream::source::SharedSource;
 
+/// How long a client may take nothing before a route has said otherwise.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
 /// Who connected, and how.
 #[derive(Debug, Clone)]
 pub struct Peer {
@@ -36,6 +39,8 @@ pub struct ConnectionLink {
     pub is_http2: bool,
     turn: Cell<u64>,
     is_blocked: Cell<bool>,
+    is_stalled: Cell<bool>,
+    write_limit: Cell<Duration>,
     awaiting_turn: RefCell<Vec<Waker>>,
     open_streams: Cell<usize>,
 }
@@ -49,6 +54,8 @@ impl ConnectionLink {
             is_http2,
             turn: Cell::new(0),
             is_blocked: Cell::new(false),
+            is_stalled: Cell::new(false),
+            write_limit: Cell::new(WRITE_LIMIT),
             awaiting_turn: RefCell::default(),
             open_streams: Cell::new(0),
         })
@@ -65,6 +72,17 @@ impl ConnectionLink {
         for waker in self.awaiting_turn.borrow_mut().drain(..) {
             waker.wake();
         }
+    }
+
+    /// How long the connection may be blocked: as long as its stream allows, or the most patient of them.
+    #[must_use]
+    pub fn write_limit(&self) -> Duration {
+        self.write_limit.get()
+    }
+
+    /// The edge says that the client took nothing for too long.
+    pub fn stall(&self) {
+        self.is_stalled.set(true);
     }
 
     /// How many streams are between their request's head and their response's end.
@@ -92,7 +110,7 @@ impl StreamLink {
         Rc::new(Self {
             connection,
             gave_at: Cell::new(None),
-            write_limit: Cell::new(Duration::MAX),
+            write_limit: Cell::new(WRITE_LIMIT),
             is_stalled: Cell::new(false),
             source: RefCell::new(None),
         })
@@ -112,6 +130,12 @@ impl StreamLink {
     /// The body says how long the client may take nothing.
     pub fn limit_writes(&self, limit: Duration) {
         self.write_limit.set(limit);
+        let connection = &self.connection.write_limit;
+        connection.set(if self.connection.is_http2 {
+            limit.max(connection.get())
+        } else {
+            limit
+        });
     }
 
     /// How long the client may take nothing.
@@ -128,7 +152,7 @@ impl StreamLink {
     /// Whether the client took nothing for too long.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
-        self.is_stalled.get()
+        self.is_stalled.get() || self.connection.is_stalled.get()
     }
 
     /// The body shares its source, to be driven while the body is not polled; `None` at its end.

@@ -4,16 +4,14 @@
 //! only note the time, and the deadline is looked at again when the timer fires.
 
 use std::{
-    future::Future as _,
-    pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::record::Record;
-use crate::{drain::Window, route::Policy, transcode::heartbeat};
+use crate::{alarm, drain::Window, route::Policy, transcode::heartbeat};
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +28,7 @@ pub(super) enum Alarm {
 
 /// The deadlines of one stream.
 pub(super) struct Timers {
-    sleep: Option<Pin<Box<Sleep>>>,
+    clock: alarm::Alarm,
     /// The time of the last look at the clock.
     now: Instant,
     read_at: Option<Instant>,
@@ -45,7 +43,7 @@ impl Timers {
     pub(super) fn new(policy: &Policy, is_converted: bool, record: &Record, now: Instant) -> Self {
         let every = policy.heartbeat.every.filter(|_| is_converted);
         Self {
-            sleep: None,
+            clock: alarm::Alarm::default(),
             now,
             read_at: None,
             written_at: now,
@@ -100,24 +98,8 @@ impl Timers {
                 }
                 return Poll::Ready(alarm);
             }
-            if self.arm(at).as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            // It fired for a deadline that has moved on since.
-            self.sleep = None;
+            ready!(self.clock.poll_until(at, cx));
         }
-    }
-
-    /// The timer, firing at `at` or earlier: deadlines move later without it, and earlier only when a
-    /// drain begins.
-    fn arm(&mut self, at: Instant) -> &mut Pin<Box<Sleep>> {
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if at < sleep.deadline() {
-            sleep.as_mut().reset(at);
-        }
-        sleep
     }
 
     fn next(&self, policy: &Policy) -> Option<(Instant, Alarm)> {

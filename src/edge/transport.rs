@@ -1,0 +1,225 @@
+//! What does a connection's socket say beyond its bytes?
+//!
+//! hyper owns the connection; the edge keeps a second handle on the socket beneath. It sees when
+//! writing is blocked, and it reads ahead (bounded) where hyper does not read, because a client that
+//! pipelined or whose request body lies unread could otherwise leave unnoticed.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    time::Instant,
+};
+
+/// The most that is read ahead of hyper, in bytes.
+const AHEAD_BYTES_MAX: usize = 16 * 1024;
+/// The most that is read and forgotten after our last byte, in bytes.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// What bytes go over: TCP, TLS or a unix socket.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A handle on a connection's socket; clones share it.
+#[derive(Clone)]
+pub(super) struct Transport(Arc<Mutex<Socket>>);
+
+struct Socket {
+    io: Box<dyn Duplex>,
+    /// Read from the client, not yet by hyper.
+    /// Invariant: at most `AHEAD_BYTES_MAX`, plus one read.
+    ahead: Vec<u8>,
+    /// Whether hyper's last read in this turn waits for the client.
+    is_read_awaited: bool,
+    /// Whether the client's side of the connection has ended.
+    is_ended: bool,
+    blocked_since: Option<Instant>,
+    read_bytes: u64,
+}
+
+/// How the socket was left at the end of a turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    /// Since when bytes wait for the client to take some.
+    pub(super) blocked_since: Option<Instant>,
+    /// Whether hyper waits for the client's bytes, and so would see it leave.
+    pub(super) is_read_awaited: bool,
+    /// How many bytes came in all.
+    pub(super) read_bytes: u64,
+}
+
+impl Transport {
+    pub(super) fn new(io: Box<dyn Duplex>) -> Self {
+        Self(Arc::new(Mutex::new(Socket {
+            io,
+            ahead: Vec::new(),
+            is_read_awaited: false,
+            is_ended: false,
+            blocked_since: None,
+            read_bytes: 0,
+        })))
+    }
+
+    /// Begins a turn of driving hyper.
+    pub(super) fn begin_turn(&self) {
+        self.socket().is_read_awaited = false;
+    }
+
+    /// How the turn left the socket.
+    pub(super) fn end_turn(&self) -> View {
+        let socket = self.socket();
+        View {
+            blocked_since: socket.blocked_since,
+            is_read_awaited: socket.is_read_awaited,
+            read_bytes: socket.read_bytes,
+        }
+    }
+
+    /// Whether the client has left, as far as can be seen by reading ahead; the task is woken when it does.
+    pub(super) fn poll_is_gone(&self, cx: &mut Context<'_>) -> bool {
+        let mut socket = self.socket();
+        while !socket.is_ended && socket.ahead.len() < AHEAD_BYTES_MAX {
+            if socket.poll_ahead(cx).is_pending() {
+                return false;
+            }
+        }
+        socket.is_ended
+    }
+
+    /// Reads ahead until `is_enough` of what came, or the client's end.
+    pub(super) async fn read_ahead(&self, is_enough: impl Fn(&[u8]) -> bool) {
+        std::future::poll_fn(|cx| {
+            let mut socket = self.socket();
+            while !socket.is_ended && !is_enough(&socket.ahead) {
+                ready!(socket.poll_ahead(cx));
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// What was read ahead.
+    pub(super) fn ahead_starts_with(&self, prefix: &[u8]) -> bool {
+        self.socket().ahead.starts_with(prefix)
+    }
+
+    /// Whether nobody else holds the socket, so that it can be closed; an upgraded one lives on.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// Closes our side and waits for the client's: bytes that it still sends would otherwise make the
+    /// kernel reset the connection, and the reset destroy what the client has not read (RFC 9112 §9.6).
+    pub(super) async fn linger(mut self) {
+        if self.shutdown().await.is_err() {
+            return;
+        }
+        let mut scratch = [0; 4096];
+        let mut discarded = 0;
+        while discarded < LINGER_BYTES_MAX {
+            match self.read(&mut scratch).await {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) => discarded += bytes,
+            }
+        }
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Socket> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Socket {
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 2048];
+        let mut buffer = ReadBuf::new(&mut scratch);
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer));
+        if read.is_err() || buffer.filled().is_empty() {
+            self.is_ended = true;
+        } else {
+            self.read_bytes += buffer.filled().len() as u64;
+            self.ahead.extend_from_slice(buffer.filled());
+        }
+        Poll::Ready(())
+    }
+
+    fn note<T>(&mut self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.blocked_since = None;
+        } else if self.blocked_since.is_none() {
+            self.blocked_since = Some(Instant::now());
+        }
+        written
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut socket = self.socket();
+        if !socket.ahead.is_empty() {
+            let length = socket.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&socket.ahead[..length]);
+            socket.ahead.drain(..length);
+            if socket.ahead.is_empty() {
+                socket.ahead = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if socket.is_ended {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut socket.io).poll_read(cx, buffer);
+        let bytes = buffer.filled().len() - before;
+        socket.is_read_awaited = read.is_pending();
+        socket.is_ended = read.is_ready() && bytes == 0;
+        socket.read_bytes += bytes as u64;
+        read
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut socket = self.socket();
+        let written = Pin::new(&mut socket.io).poll_write(cx, bytes);
+        socket.note(written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut socket = self.socket();
+        let written = Pin::new(&mut socket.io).poll_write_vectored(cx, slices);
+        socket.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket().io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut socket = self.socket();
+        let flushed = Pin::new(&mut socket.io).poll_flush(cx);
+        socket.note(flushed)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket().io).poll_shutdown(cx)
+    }
+}
