@@ -6,7 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -18,6 +18,8 @@ use tokio::time::Instant;
 pub struct Drain {
     window: Cell<Option<Window>>,
     wakers: RefCell<Slab<Option<Waker>>>,
+    /// Who waits for the last to leave.
+    emptied: RefCell<Option<Waker>>,
 }
 
 /// The time that streams have to end in.
@@ -62,6 +64,18 @@ impl Drain {
         self.window.get()
     }
 
+    /// Waits until nobody watches any more: every stream and connection has ended.
+    pub async fn emptied(&self) {
+        std::future::poll_fn(|cx| {
+            if self.wakers.borrow().is_empty() {
+                return Poll::Ready(());
+            }
+            self.emptied.replace(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// A place among those who are told.
     #[must_use]
     pub fn watch(self: &Rc<Self>) -> Watch {
@@ -95,11 +109,23 @@ impl Watch {
         }
         None
     }
+
+    /// Whether the window has passed, so that whatever is left is cut.
+    #[must_use]
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.drain.window().is_some_and(|window| window.until <= now)
+    }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.drain.wakers.borrow_mut().remove(self.key);
+        let mut wakers = self.drain.wakers.borrow_mut();
+        wakers.remove(self.key);
+        if wakers.is_empty()
+            && let Some(waker) = self.drain.emptied.take()
+        {
+            waker.wake();
+        }
     }
 }
 
@@ -140,7 +166,11 @@ mod tests {
         let window = watch.poll(&cx).expect("the drain has begun");
         assert_eq!(window.until, now + Duration::from_secs(10));
         assert_eq!(window.spread(0.5), now + Duration::from_secs(4));
-        drop(watch);
-        assert!(drain.wakers.borrow().is_empty());
+        assert!(!watch.is_over(now) && watch.is_over(window.until));
+        let (ended, ()) = tokio::join!(
+            tokio::time::timeout(Duration::from_secs(1), drain.emptied()),
+            async { drop(watch) },
+        );
+        assert!(ended.is_ok());
     }
 }

@@ -1,7 +1,10 @@
 //! Weir: a reverse proxy that turns the streams of legacy backends into Server-Sent Events.
 
+pub mod admin;
 pub mod alarm;
+pub mod app;
 pub mod balance;
+pub mod config;
 pub mod drain;
 pub mod edge;
 pub mod error;

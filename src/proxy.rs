@@ -98,7 +98,9 @@ impl Proxy {
         Ok(match self.ask(request, link, &mut record).await {
             Ok(Outcome::Reply(exchange, reply)) => self.respond(exchange, reply, record),
             Ok(Outcome::Silence(exchange, answer)) => self.commit(exchange, answer, record),
-            Ok(Outcome::Tunnel(client, reply)) => tunnel::open(client, reply, record),
+            Ok(Outcome::Tunnel(client, reply)) => {
+                tunnel::open(client, reply, record, self.drain.watch())
+            }
             Err(refusal) => refuse(&refusal, record),
         })
     }

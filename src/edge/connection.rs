@@ -111,7 +111,7 @@ pub(super) async fn serve_http1(
     })
     .await;
     drop(connection);
-    close(end, transport).await;
+    guard.close(end, transport).await;
 }
 
 /// Serves HTTP/2 until the connection ends.
@@ -153,15 +153,7 @@ pub(super) async fn serve_http2(
     })
     .await;
     drop(connection);
-    close(end, transport).await;
-}
-
-/// Ends a connection so that what was written reaches the client, where the client still reads.
-async fn close(end: End, transport: Transport) {
-    if matches!(end, End::Protocol | End::Idle) && transport.is_alone() {
-        // Bounded: whoever does not close in time is cut.
-        drop(timeout(LINGER, transport.linger()).await);
-    }
+    guard.close(end, transport).await;
 }
 
 /// What the edge watches of one connection.
@@ -229,6 +221,17 @@ impl Guard {
             self.link.stall();
         }
         Poll::Ready(end)
+    }
+
+    /// Ends the connection so that what was written reaches the client, where the client still reads.
+    async fn close(self, end: End, transport: Transport) {
+        // Those who stop wait for this, too.
+        let _watch = self.watch;
+        drop(self.transport);
+        if matches!(end, End::Protocol | End::Idle) && transport.is_alone() {
+            // Bounded: whoever does not close in time is cut.
+            drop(timeout(LINGER, transport.linger()).await);
+        }
     }
 
     /// When a connection without a stream must go: the head of its next request is late, or none comes.

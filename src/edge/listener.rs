@@ -38,7 +38,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long sent bytes may stay unacknowledged before the connection is given up.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait when no connection can be accepted, for lack of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -80,18 +80,63 @@ pub struct Bound {
     file: Option<SocketFile>,
 }
 
-enum BoundSocket {
+/// A socket that listens and belongs to no runtime yet.
+pub enum BoundSocket {
+    /// A TCP port.
     Tcp(StdTcpListener),
+    /// A file.
     Unix(StdUnixListener),
 }
 
 /// A socket in the file system, removed when dropped.
-struct SocketFile(PathBuf);
+pub(crate) struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // It may be gone already; nobody is left to be told.
         drop(std::fs::remove_file(&self.0));
+    }
+}
+
+/// The sockets of an address.
+pub(crate) struct Opened {
+    /// The address, with the port that was found where 0 was asked for.
+    pub(crate) address: String,
+    /// One for each worker.
+    pub(crate) sockets: Vec<BoundSocket>,
+    /// The unix socket's file.
+    pub(crate) file: Option<SocketFile>,
+}
+
+/// Opens the sockets of an address, one for each worker.
+pub(crate) fn open(address: &ListenerAddress, workers: usize) -> Result<Opened, BindError> {
+    let fault = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse {
+            address: address.to_string(),
+        },
+        _ => BindError::Io {
+            address: address.to_string(),
+            source,
+        },
+    };
+    match address {
+        ListenerAddress::Tcp(address) => {
+            let sockets = open_tcp(*address, workers).map_err(fault)?;
+            let found = sockets[0].local_addr().map_err(fault)?;
+            Ok(Opened {
+                address: found.to_string(),
+                sockets: sockets.into_iter().map(BoundSocket::Tcp).collect(),
+                file: None,
+            })
+        }
+        ListenerAddress::Unix(path) => {
+            let sockets = open_unix(path, workers).map_err(fault)?;
+            Ok(Opened {
+                address: address.to_string(),
+                sockets: sockets.into_iter().map(BoundSocket::Unix).collect(),
+                file: Some(SocketFile(path.clone())),
+            })
+        }
     }
 }
 
@@ -119,28 +164,11 @@ impl Bound {
                 source,
             })?)
         };
-        let fault = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse {
-                address: text.clone(),
-            },
-            _ => BindError::Io {
-                address: text.clone(),
-                source,
-            },
-        };
-        let (address, sockets, file) = match &settings.address {
-            ListenerAddress::Tcp(address) => {
-                let sockets = open_tcp(*address, workers).map_err(fault)?;
-                let address = sockets[0].local_addr().map_err(fault)?;
-                let sockets = sockets.into_iter().map(BoundSocket::Tcp).collect();
-                (address.to_string(), sockets, None)
-            }
-            ListenerAddress::Unix(path) => {
-                let sockets = open_unix(path, workers).map_err(fault)?;
-                let sockets = sockets.into_iter().map(BoundSocket::Unix).collect();
-                (text.clone(), sockets, Some(SocketFile(path.clone())))
-            }
-        };
+        let Opened {
+            address,
+            sockets,
+            file,
+        } = open(&settings.address, workers)?;
         Ok(Self {
             connections: Arc::new(Semaphore::new(settings.connections_max)),
             settings: Arc::new(settings),
@@ -221,13 +249,21 @@ fn open_unix(path: &Path, workers: usize) -> io::Result<Vec<StdUnixListener>> {
     Ok(listeners)
 }
 
-enum Accepting {
+/// A socket that the runtime watches for connections.
+pub(crate) enum Accepting {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Accepting {
-    async fn accept(&self) -> io::Result<(Box<dyn Duplex>, Option<SocketAddr>)> {
+    pub(crate) fn new(socket: BoundSocket) -> io::Result<Self> {
+        Ok(match socket {
+            BoundSocket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
+            BoundSocket::Unix(socket) => Self::Unix(UnixListener::from_std(socket)?),
+        })
+    }
+
+    pub(crate) async fn accept(&self) -> io::Result<(Box<dyn Duplex>, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -261,10 +297,7 @@ impl WorkerListener {
     /// # Errors
     /// The runtime cannot watch the socket.
     pub async fn serve(self, proxy: Rc<Proxy>) -> io::Result<()> {
-        let accepting = match self.socket {
-            BoundSocket::Tcp(socket) => Accepting::Tcp(TcpListener::from_std(socket)?),
-            BoundSocket::Unix(socket) => Accepting::Unix(UnixListener::from_std(socket)?),
-        };
+        let accepting = Accepting::new(self.socket)?;
         loop {
             let Ok(place) = Arc::clone(&self.connections).acquire_owned().await else {
                 return Ok(());

@@ -22,7 +22,7 @@ const AHEAD_BYTES_MAX: usize = 16 * 1024;
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// What bytes go over: TCP, TLS or a unix socket.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 

@@ -423,9 +423,13 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.parts.link.share(None);
-        let is_gone = self.parts.record.ending == Ending::ClientGone;
-        if is_gone && self.parts.link.is_stalled() {
+        if self.parts.record.ending != Ending::ClientGone {
+            return;
+        }
+        if self.parts.link.is_stalled() {
             self.parts.record.ending = Ending::ClientStalled;
+        } else if self.parts.watch.is_over(Instant::now()) {
+            self.parts.record.ending = Ending::Drained;
         }
     }
 }

@@ -7,13 +7,14 @@ use tokio::io::copy_bidirectional;
 use tracing::debug;
 
 use super::{body::ResponseBody, ending::Ending, headers, record::Record};
-use crate::upstream::UpgradeReply;
+use crate::{drain, upstream::UpgradeReply};
 
 /// The client's 101, and the tunnel behind it as a task of its own: it ends when either side closes.
 pub(super) fn open(
     client: OnUpgrade,
     reply: UpgradeReply,
     mut record: Record,
+    watch: drain::Watch,
 ) -> Response<ResponseBody> {
     let UpgradeReply {
         mut response,
@@ -33,7 +34,7 @@ pub(super) fn open(
     tokio::task::spawn_local(async move {
         // Moved in whole: what it says is logged when the tunnel ends.
         let mut record = record;
-        let _lease = lease;
+        let (_lease, _watch) = (lease, watch);
         let (client, upstream) = match tokio::try_join!(client, upstream) {
             Ok(both) => both,
             Err(error) => {
