@@ -1,0 +1,104 @@
+//! What do the tests of the whole proxy stand on?
+//!
+//! A proxy in this process on free ports, backends that do as they are told byte by byte, and
+//! clients that see each byte. Every wait has a limit; nothing sleeps to be in time.
+
+pub mod backend;
+pub mod client;
+pub mod client2;
+pub mod tls;
+
+use std::{
+    future::Future,
+    path::Path,
+    time::Duration,
+};
+
+use weir::{
+    app::{App, Running},
+    config,
+};
+
+/// The longest that anything in a test may take.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Waits for `future`, which must come about.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(LIMIT, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}
+
+/// A proxy at work in this process.
+pub struct Weir {
+    running: Option<Running>,
+    /// The listeners' addresses, in the order of the file.
+    pub addresses: Vec<String>,
+    /// The admin listener's address.
+    pub admin: Option<String>,
+}
+
+impl Weir {
+    /// Starts a proxy on this configuration, with one thread and a drain of one second.
+    pub fn start(toml: &str) -> Self {
+        Self::start_at(toml, "threads = 1\ndrain = \"1s\"")
+    }
+
+    /// Starts a proxy on this configuration, with these keys of the process.
+    pub fn start_at(toml: &str, process: &str) -> Self {
+        let text = format!("[process]\n{process}\n{toml}");
+        let loaded = config::parse(&text, Path::new("test.toml"))
+            .unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+        let app = App::bind(loaded.config).unwrap_or_else(|error| panic!("{error}"));
+        let addresses = app.addresses();
+        let admin = app.admin_address().map(str::to_owned);
+        let running = app.start().unwrap_or_else(|error| panic!("{error}"));
+        Self {
+            running: Some(running),
+            addresses,
+            admin,
+        }
+    }
+
+    /// Starts a proxy with one listener, one upstream at `endpoint` and one route with these keys.
+    pub fn route(endpoint: &str, route: &str) -> Self {
+        Self::upstream(&format!("endpoints = [\"{endpoint}\"]"), route)
+    }
+
+    /// Starts a proxy with one listener, one upstream and one route with these keys.
+    pub fn upstream(upstream: &str, route: &str) -> Self {
+        Self::start(&format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n\
+             [upstream.test]\n{upstream}\n\
+             [[route]]\nname = \"test\"\nupstream = \"test\"\n{route}\n"
+        ))
+    }
+
+    /// The first listener's address.
+    pub fn address(&self) -> &str {
+        &self.addresses[0]
+    }
+
+    /// Begins to drain.
+    pub fn stop(&self) {
+        self.running.as_ref().expect("it runs").stop();
+    }
+
+    /// Waits until the proxy has ended after [`Weir::stop`].
+    pub async fn ended(mut self) {
+        let running = self.running.take().expect("it runs");
+        soon("the proxy's end", tokio::task::spawn_blocking(|| running.join()))
+            .await
+            .expect("the proxy ends without a panic");
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+            running.join();
+        }
+    }
+}
