@@ -1,0 +1,132 @@
+//! What may a file say, and what is wrong with this one?
+//!
+//! [`load`] gives a whole [`Config`] or every fault at once, each with its line. The text becomes a
+//! tree that knows its places (the `toml` crate's, which goes on after a syntax fault); [`keys`]
+//! says which keys there are; [`section`] reads them; `listeners`, `upstreams` and `routes` fill the
+//! settings that each component defines for itself.
+
+mod address;
+mod fault;
+mod keys;
+mod listeners;
+mod pattern;
+mod routes;
+mod schema;
+mod section;
+mod upstreams;
+mod values;
+mod warnings;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fs, path::Path, thread, time::Duration};
+
+use ipnet::IpNet;
+use toml::de::DeTable;
+
+pub use self::fault::{Faults, Remark};
+use self::{fault::Report, section::Section};
+use crate::{edge, route, upstream};
+
+/// All that a file says, checked: every route's upstream exists, every file can be read.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Worker threads; at least 1.
+    pub threads: usize,
+    /// How long streams may take to end after SIGTERM.
+    pub drain: Duration,
+    /// At least one; no two with the same address.
+    pub listeners: Vec<edge::Settings>,
+    /// In the order of the file; no two with the same name.
+    pub upstreams: Vec<upstream::Settings>,
+    /// At least one, in the order of the file; no two with the same name.
+    pub routes: Vec<route::Settings>,
+    /// Where operators ask; `None` is nowhere.
+    pub admin: Option<edge::ListenerAddress>,
+}
+
+/// A configuration, and what had better be said otherwise in its file.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What the file says.
+    pub config: Config,
+    /// In the order of lines.
+    pub warnings: Vec<Remark>,
+}
+
+/// Reads the file at `path`. Relative paths in it are relative to its directory.
+///
+/// # Errors
+/// All faults of the file, or that it cannot be read.
+pub fn load(path: &Path) -> Result<Loaded, Faults> {
+    let unreadable = |reason: String| {
+        let hint = "name another with --config, or run `weir demo`, which needs none";
+        Faults(vec![Remark {
+            file: path.display().to_string(),
+            line: None,
+            message: format!("the file cannot be read ({reason}); {hint}"),
+        }])
+    };
+    let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|byte| *byte == b'\n').count();
+        Faults(vec![Remark {
+            file: path.display().to_string(),
+            line: Some(line),
+            message: "the text is not UTF-8 from this line on".to_owned(),
+        }])
+    })?;
+    parse(&text, path)
+}
+
+/// Reads `text` as if it stood in the file at `path`.
+///
+/// # Errors
+/// All faults of the text.
+pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
+    let report = Report::new(text, path.display().to_string());
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        report.syntax(error);
+    }
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let file = Section::file(tree.get_ref(), &report);
+    let process = file.section("process");
+    let threads = process.count("threads");
+    let drain = process.duration("drain");
+    let trusted_proxies = trusted_proxies(&process).unwrap_or_default();
+    let admin = file.section("admin").text("address", address::listener);
+    let listeners = listeners::read(&file, directory, &trusted_proxies);
+    let upstreams = upstreams::read(&file, directory);
+    let routes = routes::read(&file);
+    if !report.is_clean() {
+        return Err(report.into_faults());
+    }
+    let warnings = warnings::of(&file, &listeners, &upstreams, &routes);
+    let config = Config {
+        threads: threads.unwrap_or_else(cores),
+        drain,
+        listeners: listeners
+            .into_iter()
+            .map(|(_, settings)| settings)
+            .collect(),
+        upstreams: upstreams
+            .into_iter()
+            .map(|(_, settings)| settings)
+            .collect(),
+        routes: routes.into_iter().map(|(_, settings)| settings).collect(),
+        admin,
+    };
+    Ok(Loaded { config, warnings })
+}
+
+/// What is written as the networks that a section trusts.
+fn trusted_proxies(section: &Section<'_>) -> Option<Vec<IpNet>> {
+    section.texts("trusted_proxies", address::network)
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(1024))
+}

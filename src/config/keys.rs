@@ -1,0 +1,226 @@
+//! Which keys may a file hold?
+//!
+//! The one table that the reader, its messages and the test of `proxy.toml.example` share.
+
+use super::schema::{Key, Kind, Schema, bytes, duration, key, later};
+
+/// The sections of the file.
+pub(crate) static FILE: Schema = Schema {
+    title: "the file",
+    keys: &[
+        key("process", Kind::Section(&PROCESS)),
+        key("admin", Kind::Section(&ADMIN)),
+        key("listener", Kind::Sections(&LISTENER)),
+        key("upstream", Kind::Named(&UPSTREAM)),
+        key("route", Kind::Sections(&ROUTE)),
+        later("hub", "streams are not shared or resumed yet"),
+    ],
+};
+
+pub(crate) static PROCESS: Schema = Schema {
+    title: "[process]",
+    keys: &[
+        // Its default is the number of cores, which no table can hold.
+        key("threads", Kind::Count { from: 1, to: 1024 }),
+        duration("drain", "0s", "1h").or(r#""30s""#),
+        TRUSTED_PROXIES.or("[]"),
+    ],
+};
+
+pub(crate) static ADMIN: Schema = Schema {
+    title: "[admin]",
+    keys: &[ADDRESS],
+};
+
+pub(crate) static LISTENER: Schema = Schema {
+    title: "[[listener]]",
+    keys: &[
+        ADDRESS,
+        key("http", Kind::List(r#"a list of "1.1" and "2""#)).or(r#"["1.1", "2"]"#),
+        key("tls", Kind::Sections(&LISTENER_TLS)),
+        TRUSTED_PROXIES,
+        key("timeouts", Kind::Section(&LISTENER_TIMEOUTS)),
+        key("limits", Kind::Section(&LISTENER_LIMITS)),
+    ],
+};
+
+pub(crate) static LISTENER_TLS: Schema = Schema {
+    title: "[listener.tls]",
+    keys: &[
+        key("certificate", Kind::Text("the path of a PEM file")).required(),
+        key("key", Kind::Text("the path of a PEM file")).required(),
+    ],
+};
+
+pub(crate) static LISTENER_TIMEOUTS: Schema = Schema {
+    title: "[listener.timeouts]",
+    keys: &[
+        duration("handshake", "100ms", "5m").or(r#""10s""#),
+        duration("header", "100ms", "5m").or(r#""15s""#),
+        duration("idle", "1s", "1h").or(r#""75s""#),
+    ],
+};
+
+pub(crate) static LISTENER_LIMITS: Schema = Schema {
+    title: "[listener.limits]",
+    keys: &[key(
+        "connections",
+        Kind::Count {
+            from: 1,
+            to: 1_000_000,
+        },
+    )
+    .or("16384")],
+};
+
+pub(crate) static UPSTREAM: Schema = Schema {
+    title: "[upstream.NAME]",
+    keys: &[
+        key(
+            "endpoints",
+            Kind::List(r#"a list such as ["http://127.0.0.1:11434"]"#),
+        )
+        .required(),
+        key(
+            "http",
+            Kind::Choice {
+                now: &["1.1", "2", "auto"],
+                later: &[],
+            },
+        )
+        .or(r#""1.1""#),
+        key(
+            "balance",
+            Kind::Choice {
+                now: &["least-streams", "round-robin"],
+                later: &["p2c", "hash"],
+            },
+        )
+        .or(r#""least-streams""#),
+        duration("connect_timeout", "1ms", "5m").or(r#""5s""#),
+        key("tls", Kind::Section(&UPSTREAM_TLS)),
+        later("health", "endpoints are not probed yet"),
+    ],
+};
+
+pub(crate) static UPSTREAM_TLS: Schema = Schema {
+    title: "[upstream.NAME.tls]",
+    keys: &[
+        key("ca", Kind::Text("the path of a PEM file")),
+        key(
+            "server_name",
+            Kind::Text("a host name or an address, without a port"),
+        ),
+    ],
+};
+
+pub(crate) static ROUTE: Schema = Schema {
+    title: "[[route]]",
+    keys: &[
+        key("name", Kind::Text("a name that no other route has")).required(),
+        key(
+            "host",
+            Kind::Text(r#"a host such as "api.example.com" or "*.example.com""#),
+        ),
+        key(
+            "path",
+            Kind::Text(r#"a path such as "/api/chat", or "/api/*" for all below"#),
+        )
+        .or(r#""/*""#),
+        key(
+            "methods",
+            Kind::List(r#"a list such as ["GET", "POST"]; leave it out for every method"#),
+        ),
+        key(
+            "headers",
+            Kind::Entries(r#"a table of fields and their values, such as { x-version = "2" }"#),
+        ),
+        key("upstream", Kind::Text("the name of an [upstream.NAME]")).required(),
+        key("from", Kind::Text(r#""auto" or the name of a framing"#)).or(r#""auto""#),
+        key(
+            "to",
+            Kind::Choice {
+                now: &["auto", "sse", "as-is"],
+                later: &["ndjson", "json-seq"],
+            },
+        )
+        .or(r#""auto""#),
+        key("event", Kind::Section(&EVENT)),
+        key("heartbeat", Kind::Section(&HEARTBEAT)),
+        key("timeouts", Kind::Section(&TIMEOUTS)),
+        key("limits", Kind::Section(&LIMITS)),
+        key("rewrite", Kind::Section(&REWRITE)),
+        later("preset", "write from and event instead"),
+        later("end", "streams end without an event of their own"),
+        later("share", "each request opens its own upstream stream"),
+        later("resume", "a reconnecting client starts anew"),
+        later("cors", "let the upstream answer preflights"),
+        later("auth", "let the upstream check who asks"),
+        later("compress", "streams are sent as they are"),
+    ],
+};
+
+pub(crate) static EVENT: Schema = Schema {
+    title: "[route.event]",
+    keys: &[
+        key(
+            "name",
+            Kind::Text("a string that is not empty and holds no line break"),
+        ),
+        duration("retry", "1ms", "24h"),
+        later("id", "JSON Pointers into records are not read yet"),
+        later("data", "the whole record is the data"),
+        later("explode", "a record is one event"),
+    ],
+};
+
+pub(crate) static HEARTBEAT: Schema = Schema {
+    title: "[route.heartbeat]",
+    keys: &[
+        duration("every", "1s", "10m").or_off().or(r#""15s""#),
+        duration("before_reply", "100ms", "5m")
+            .or_off()
+            .or(r#""off""#),
+    ],
+};
+
+pub(crate) static TIMEOUTS: Schema = Schema {
+    title: "[route.timeouts]",
+    keys: &[
+        duration("first_byte", "100ms", "1h").or(r#""60s""#),
+        duration("idle", "1s", "24h").or(r#""5m""#),
+        duration("total", "1s", "30d").or_off().or(r#""off""#),
+        duration("write", "1s", "1h").or(r#""30s""#),
+    ],
+};
+
+pub(crate) static LIMITS: Schema = Schema {
+    title: "[route.limits]",
+    keys: &[
+        bytes("record", "1KiB", "64MiB").or(r#""1MiB""#),
+        bytes("buffer", "4KiB", "16MiB").or(r#""64KiB""#),
+        later("streams", "the listener's limits connections is the bound"),
+        later("rate", "requests are not counted over time yet"),
+    ],
+};
+
+pub(crate) static REWRITE: Schema = Schema {
+    title: "[route.rewrite]",
+    keys: &[
+        key("strip_prefix", Kind::Text(PREFIX)),
+        key("add_prefix", Kind::Text(PREFIX)),
+    ],
+};
+
+const ADDRESS: Key = key(
+    "address",
+    Kind::Text(r#"an address and a port such as "127.0.0.1:8080", or "unix:/path""#),
+)
+.required();
+
+const TRUSTED_PROXIES: Key = key(
+    "trusted_proxies",
+    Kind::List(r#"a list of addresses and networks such as ["10.0.0.0/8", "::1"]"#),
+);
+
+const PREFIX: &str = r#"a path such as "/api", without a slash at its end"#;

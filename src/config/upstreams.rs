@@ -1,0 +1,69 @@
+//! How do the `[upstream.NAME]` tables become settings?
+
+use std::path::Path;
+
+use super::{address, keys, listeners::readable, pattern, section::Section};
+use crate::{
+    balance::Method,
+    upstream::{EndpointAddress, HttpVersion, Settings, TlsSettings},
+};
+
+/// Reads all upstreams in the order of the file, each with its section.
+pub(super) fn read<'a>(file: &Section<'a>, directory: &Path) -> Vec<(Section<'a>, Settings)> {
+    let mut upstreams = Vec::new();
+    for (name, place) in file.named("upstream") {
+        let section = file.open(place, &keys::UPSTREAM, format!("upstream {name:?}"));
+        if let Err(reason) = pattern::name(&name) {
+            section.fault(place.offset, &format!("its name is {name:?}; {reason}"));
+        }
+        if let Some(settings) = upstream(name, &section, directory) {
+            upstreams.push((section, settings));
+        }
+    }
+    upstreams
+}
+
+fn upstream(name: String, section: &Section<'_>, directory: &Path) -> Option<Settings> {
+    let endpoints = section.texts("endpoints", address::endpoint);
+    check_endpoints(section, endpoints.as_deref().unwrap_or_default());
+    let http = match section.choice("http") {
+        "2" => HttpVersion::Http2,
+        "auto" => HttpVersion::Auto,
+        _ => HttpVersion::Http1,
+    };
+    let balance = match section.choice("balance") {
+        "round-robin" => Method::RoundRobin,
+        _ => Method::LeastStreams,
+    };
+    let connect_timeout = section.duration("connect_timeout");
+    let tls = section.section("tls");
+    let tls = TlsSettings {
+        ca: tls.text("ca", readable(directory)),
+        server_name: tls.text("server_name", address::server_name),
+    };
+    Some(Settings {
+        name,
+        endpoints: endpoints?,
+        http,
+        balance,
+        connect_timeout,
+        tls,
+    })
+}
+
+fn check_endpoints(section: &Section<'_>, endpoints: &[EndpointAddress]) {
+    let offset = section.offset("endpoints");
+    if section.is_empty_list("endpoints") {
+        let message =
+            "endpoints is empty; it must name at least one, such as \"http://127.0.0.1:11434\"";
+        section.fault(offset, message);
+    }
+    let is_repeated = |index: &usize| endpoints[..*index].contains(&endpoints[*index]);
+    if let Some(index) = (0..endpoints.len()).find(is_repeated) {
+        let message = format!(
+            "endpoints has one twice (number {}); write each once",
+            index + 1
+        );
+        section.fault(offset, &message);
+    }
+}
