@@ -78,6 +78,11 @@ pub(super) struct Relay {
     chunk: Bytes,
     phase: Phase,
     timers: Timers,
+    /// Whether something was given (at first: the head) that hyper had not accepted by the last poll.
+    is_given: bool,
+    /// The connection's turn when hyper accepted what was given last; what was accepted in one turn is
+    /// on the wire after the next.
+    accepted_turn: u64,
 }
 
 enum Phase {
@@ -89,9 +94,7 @@ enum Phase {
         is_cut: bool,
     },
     /// All is given; a cut waits until it is on the wire.
-    Flushing {
-        turn: u64,
-    },
+    Flushing,
     Over,
 }
 
@@ -121,6 +124,8 @@ impl Relay {
             chunk: Bytes::new(),
             phase: Phase::Flowing,
             timers,
+            is_given: true,
+            accepted_turn: 0,
         }
     }
 
@@ -146,9 +151,12 @@ impl Relay {
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.is_given {
+            self.accepted_turn = self.parts.link.turn();
+        }
         let polled = self.poll_phase(cx);
-        let gave = matches!(polled, Poll::Ready(Some(Ok(_))));
-        self.parts.link.polled(gave.then(Instant::now));
+        self.is_given = matches!(polled, Poll::Ready(Some(Ok(_))));
+        self.parts.link.polled(self.is_given.then(Instant::now));
         polled
     }
 
@@ -170,15 +178,13 @@ impl Relay {
                         return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                     }
                     self.phase = if *is_cut {
-                        Phase::Flushing {
-                            turn: self.parts.link.turn(),
-                        }
+                        Phase::Flushing
                     } else {
                         Phase::Over
                     };
                 }
-                Phase::Flushing { turn } => {
-                    if self.parts.link.turn() <= *turn {
+                Phase::Flushing => {
+                    if self.parts.link.turn() <= self.accepted_turn {
                         self.parts.link.await_turn(cx);
                         return Poll::Pending;
                     }

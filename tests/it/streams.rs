@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use h2::Reason;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{
     Weir,
@@ -233,15 +234,11 @@ async fn a_stream_ends_at_its_total_limit_although_it_is_busy() {
     let mut upstream = backend.stream(NDJSON).await;
     client.head().await;
     let feed = async {
-        loop {
-            upstream.chunk("1\n").await;
+        while upstream.socket().write_all(b"2\r\n1\n\r\n").await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
-    let body = tokio::select! {
-        body = client.chunks_until("\"}\n\n") => body,
-        () = feed => unreachable!("it feeds for ever"),
-    };
+    let (body, ()) = tokio::join!(client.chunks_until("\"}\n\n"), feed);
     let (events, code) = error_of(&body);
     assert_eq!(code, "total_timeout");
     assert!(events.starts_with("data: 1\n\n") && events.ends_with("data: 1\n\n"));
@@ -447,7 +444,7 @@ async fn a_client_that_does_not_read_holds_the_upstream_back_and_is_cut_in_the_e
     let fill = async {
         let chunk = format!("{:x}\r\n{record}\r\n", record.len());
         loop {
-            let sent = tokio::io::AsyncWriteExt::write_all(upstream.socket(), chunk.as_bytes()).await;
+            let sent = upstream.socket().write_all(chunk.as_bytes()).await;
             if sent.is_err() {
                 return;
             }
@@ -468,7 +465,7 @@ async fn an_http2_client_that_does_not_read_is_cut_alone() {
     let record = format!("{}\n", "x".repeat(16 * 1024 - 1));
     let chunk = format!("{:x}\r\n{record}\r\n", record.len());
     let fill = async {
-        while tokio::io::AsyncWriteExt::write_all(one.socket(), chunk.as_bytes()).await.is_ok() {}
+        while one.socket().write_all(chunk.as_bytes()).await.is_ok() {}
     };
     soon("the stalled stream to be cut", fill).await;
     two.chunk("1\n").await;

@@ -48,6 +48,8 @@ impl Client2 {
     ) -> Self {
         let (sender, connection) = Builder::new()
             .initial_window_size(window)
+            // Streams that are not read must not hold up the others.
+            .initial_connection_window_size(16 * 1024 * 1024)
             .handshake(io)
             .await
             .expect("HTTP/2");
