@@ -4,6 +4,7 @@ pub mod admin;
 pub mod alarm;
 pub mod app;
 pub mod balance;
+pub mod cli;
 pub mod config;
 pub mod drain;
 pub mod edge;

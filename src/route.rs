@@ -1,9 +1,9 @@
 //! Which upstream takes a request, and under which policy?
 //!
 //! A [`Table`] is one generation of all routes: it is built once and never changes. The most
-//! specific route wins: exact host before `*.host` before any host; then exact path before the
-//! longer prefix; then a route that names methods; then the one that asks for more headers; then
-//! the one that stands first in the file.
+//! specific route wins: exact host before `*.host` (the longer first) before any host; then exact
+//! path before the longer prefix; then a route that names methods; then the one that asks for more
+//! headers; then the one that stands first in the file. ([`shadow`] holds it as a sort key.)
 
 pub mod shadow;
 pub mod table;
@@ -88,8 +88,8 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            first_byte: Duration::from_secs(60),
-            idle: Duration::from_secs(300),
+            first_byte: Duration::from_mins(1),
+            idle: Duration::from_mins(5),
             total: None,
             write: Duration::from_secs(30),
         }

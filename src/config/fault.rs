@@ -13,6 +13,17 @@ pub struct Remark {
     pub message: String,
 }
 
+impl Remark {
+    /// Its line as a warning: `proxy.toml:12: warning: …`.
+    #[must_use]
+    pub fn as_warning(&self) -> Self {
+        Self {
+            message: format!("warning: {}", self.message),
+            ..self.clone()
+        }
+    }
+}
+
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {

@@ -1,0 +1,214 @@
+//! What can the command line do? One file a subcommand.
+
+pub mod check;
+pub mod log;
+pub mod turn;
+
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{
+    Args, CommandFactory, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
+
+use crate::transcode::framing::{self, Framing};
+
+/// A reverse proxy that turns the streams of legacy backends into Server-Sent Events.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// The subcommand; `run` where there is none.
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Read this file, where there is no subcommand
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+/// What to log, and how.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Log this and what is worse: error, warn, info, debug, trace, or parts: weir=debug [default: `$RUST_LOG`, else info]
+    #[arg(long = "log", value_name = "LEVEL", global = true, display_order = 90)]
+    pub level: Option<String>,
+    /// Write the log as text for people, or as json for programs
+    #[arg(
+        long = "log-format",
+        value_name = "FORMAT",
+        global = true,
+        display_order = 91,
+        default_value = "text",
+        hide_possible_values = true
+    )]
+    pub format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Serve as the configuration says (this is also what `weir` alone does)
+    Run(RunArgs),
+    /// Tell all that is wrong or doubtful in a configuration
+    Check(CheckArgs),
+    /// Turn a stream from standard input into events on standard output
+    #[command(after_help = CONVERT_EXAMPLES)]
+    Convert(ConvertArgs),
+    /// Show what it does: a proxy in front of a backend of its own, with nothing to set up
+    Demo(DemoArgs),
+}
+
+/// `weir run`
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Read this file
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    pub config: PathBuf,
+}
+
+/// `weir check`
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// The configuration to check
+    #[arg(value_name = "FILE", default_value = CONFIG)]
+    pub file: PathBuf,
+}
+
+/// `weir convert`
+#[derive(Debug, Clone, Args)]
+pub struct ConvertArgs {
+    /// How the records of the input are delimited
+    #[arg(long, value_name = "FRAMING", value_parser = framings())]
+    pub from: &'static Framing,
+    /// What to write
+    #[arg(long, value_name = "OUTPUT", value_parser = ["sse"], default_value = "sse")]
+    pub to: String,
+    /// Take the event and the limits from a route of this file
+    #[arg(long, value_name = "FILE", requires = "route")]
+    pub config: Option<PathBuf>,
+    /// The name of that route
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pub route: Option<String>,
+}
+
+/// `weir demo`
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Listen here
+    #[arg(long, value_name = "ADDRESS", default_value_t = DEMO_ADDRESS)]
+    pub address: SocketAddr,
+}
+
+/// How the process ended, as its exit code tells (sysexits.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All went well.
+    Ok = 0,
+    /// None of the others.
+    Failure = 1,
+    /// The command line makes no sense.
+    Usage = 64,
+    /// The input of `convert` is broken or cut.
+    Data = 65,
+    /// The configuration is wrong.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl Cli {
+    /// Reads the command line. Where it asks for help, or makes no sense, prints what clap has to
+    /// say of it.
+    ///
+    /// # Errors
+    /// How the process is to end, where there is nothing to do.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
+        Self::parse_args(args).map_err(|error| {
+            // There is no one left to tell that the terminal is gone.
+            let _ = error.print();
+            if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            }
+        })
+    }
+
+    /// What to do: the subcommand, or `run`.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let run = RunArgs {
+            config: self.config.clone(),
+        };
+        self.command.clone().unwrap_or(Command::Run(run))
+    }
+
+    fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command_for_clap().try_get_matches_from(args)?;
+        let is_config_given =
+            matches.value_source("config") == Some(clap::parser::ValueSource::CommandLine);
+        if is_config_given && matches.subcommand_name().is_some() {
+            let message = "--config belongs behind the subcommand: weir run --config FILE";
+            return Err(Self::command_for_clap().error(ErrorKind::ArgumentConflict, message));
+        }
+        <Self as clap::FromArgMatches>::from_arg_matches(&matches)
+    }
+
+    fn command_for_clap() -> clap::Command {
+        <Self as CommandFactory>::command()
+    }
+}
+
+/// Reads a framing by its name; the registry says which there are.
+fn framings() -> impl TypedValueParser<Value = &'static Framing> {
+    let names = framing::FRAMINGS.iter().map(|framing| framing.name);
+    PossibleValuesParser::new(names)
+        .try_map(|name| framing::by_name(&name).ok_or("the registry of framings changed meanwhile"))
+}
+
+const CONFIG: &str = "proxy.toml";
+
+const DEMO_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+const EXAMPLES: &str = "\
+Examples:
+  weir demo                         try it, with nothing to set up
+  weir check                        what is wrong in proxy.toml?
+  weir run --config /etc/weir.toml  serve
+  weir convert --from ndjson        turn standard input into events
+
+Every key of the configuration stands in proxy.toml.example with its default and range.
+Exit codes: 0 done, 64 wrong usage, 65 broken input (convert), 78 wrong configuration, 1 else.";
+
+const CONVERT_EXAMPLES: &str = "\
+Examples:
+  printf '{\"n\":1}\\n{\"n\":2}\\n' | weir convert --from ndjson
+  tail -f app.log | weir convert --from lines
+  weir convert --from ndjson --config proxy.toml --route chat < reply.ndjson
+
+Ends with 65 where the input is broken or cut; the whole events before that are written.";
+
+#[cfg(test)]
+mod tests;

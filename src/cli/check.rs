@@ -1,0 +1,42 @@
+//! What is wrong or doubtful in a configuration?
+
+use std::io::Write;
+
+use super::{CheckArgs, Exit};
+use crate::config::{self, Config};
+
+/// Writes the faults, or else the warnings, to `errors`, and that all is well to `output`.
+///
+/// Warnings alone leave the exit code at 0.
+pub fn run(args: &CheckArgs, output: &mut impl Write, errors: &mut impl Write) -> Exit {
+    // A reader that went away has seen enough; the exit code still tells.
+    match config::load(&args.file) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                let _ = writeln!(errors, "{}", warning.as_warning());
+            }
+            let _ = writeln!(
+                output,
+                "{}: ok ({})",
+                args.file.display(),
+                count(&loaded.config)
+            );
+            Exit::Ok
+        }
+        Err(faults) => {
+            let _ = writeln!(errors, "{faults}");
+            Exit::Config
+        }
+    }
+}
+
+fn count(config: &Config) -> String {
+    let of = |count: usize, name: &str| match count {
+        1 => format!("1 {name}"),
+        _ => format!("{count} {name}s"),
+    };
+    let listeners = of(config.listeners.len(), "listener");
+    let upstreams = of(config.upstreams.len(), "upstream");
+    let routes = of(config.routes.len(), "route");
+    format!("{listeners}, {upstreams}, {routes}")
+}

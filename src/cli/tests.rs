@@ -1,0 +1,168 @@
+use std::{ffi::OsString, fs, path::PathBuf};
+
+use super::{CheckArgs, Cli, Command, Exit, check};
+
+/// Checks what a command line means, as the debug form of its command, or the exit code it ends with.
+fn check_line(line: &str, expected: Result<&str, Exit>) {
+    let args = line.split(' ').map(OsString::from);
+    let command = Cli::read(args).map(|cli| format!("{:?}", cli.command()));
+    assert_eq!(command.as_deref().map_err(|exit| *exit), expected, "{line}");
+}
+
+#[test]
+fn command_lines() {
+    let run = r#"Run(RunArgs { config: "proxy.toml" })"#;
+    check_line("weir", Ok(run));
+    check_line("weir --log debug", Ok(run));
+    check_line("weir --log-format json run --log weir=trace", Ok(run));
+    check_line("weir run", Ok(run));
+    check_line(
+        "weir --config a.toml",
+        Ok(r#"Run(RunArgs { config: "a.toml" })"#),
+    );
+    check_line(
+        "weir run --config a.toml",
+        Ok(r#"Run(RunArgs { config: "a.toml" })"#),
+    );
+    check_line(
+        "weir check",
+        Ok(r#"Check(CheckArgs { file: "proxy.toml" })"#),
+    );
+    check_line(
+        "weir check a.toml",
+        Ok(r#"Check(CheckArgs { file: "a.toml" })"#),
+    );
+    check_line(
+        "weir demo",
+        Ok("Demo(DemoArgs { address: 127.0.0.1:8080 })"),
+    );
+    check_line(
+        "weir demo --address [::1]:0",
+        Ok("Demo(DemoArgs { address: [::1]:0 })"),
+    );
+    check_line(
+        "weir convert --from ndjson --config a --route b",
+        Ok(
+            r#"Convert(ConvertArgs { from: ndjson, to: "sse", config: Some("a"), route: Some("b") })"#,
+        ),
+    );
+    for help in [
+        "weir --help",
+        "weir -h",
+        "weir --version",
+        "weir help",
+        "weir convert --help",
+    ] {
+        check_line(help, Err(Exit::Ok));
+    }
+    for wrong in [
+        "weir walk",
+        "weir --walk",
+        "weir run a.toml",
+        "weir --config a.toml check",
+        "weir check a b",
+        "weir convert",
+        "weir convert --from ndjsn",
+        "weir convert --from ndjson --to ndjson",
+        "weir convert --from ndjson --config a",
+        "weir convert --from ndjson --route b",
+        "weir demo --address 8080",
+        "weir --log-format xml",
+    ] {
+        check_line(wrong, Err(Exit::Usage));
+    }
+}
+
+#[test]
+fn clap_finds_the_definition_sound() {
+    <Cli as clap::CommandFactory>::command().debug_assert();
+}
+
+/// A file in a directory of its own, which goes when the first part is dropped.
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("proxy.toml");
+    fs::write(&path, text).unwrap();
+    (directory, path)
+}
+
+/// Checks the exit code, the output and the errors of `weir check`; `FILE` is the file's path.
+fn check_file(text: &str, expected: (Exit, &str, &str)) {
+    let (_directory, path) = file(text);
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let args = CheckArgs { file: path.clone() };
+    let exit = check::run(&args, &mut output, &mut errors);
+    let name = path.display().to_string();
+    let text_of = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&name, "FILE");
+    let actual = (exit, text_of(output), text_of(errors));
+    assert_eq!(
+        (actual.0, actual.1.as_str(), actual.2.as_str()),
+        expected,
+        "{text}"
+    );
+}
+
+const GOOD: &str = "[[listener]]\naddress = '[::1]:0'\n[upstream.a]\nendpoints = ['unix:/a']\n[[route]]\nname = 'r'\nupstream = 'a'\n";
+
+#[test]
+fn checks_a_file() {
+    check_file(
+        GOOD,
+        (Exit::Ok, "FILE: ok (1 listener, 1 upstream, 1 route)\n", ""),
+    );
+    let doubtful = format!("{GOOD}[upstream.b]\nendpoints = ['unix:/b']\n");
+    let warning = "FILE:8: warning: upstream \"b\": no route uses it; take it out, or name it in a route's upstream\n";
+    check_file(
+        &doubtful,
+        (
+            Exit::Ok,
+            "FILE: ok (1 listener, 2 upstreams, 1 route)\n",
+            warning,
+        ),
+    );
+    let wrong = format!("{GOOD}to = 1\nfrom = 2\n");
+    let faults = "FILE:8: route \"r\": to is 1; it must be \"auto\", \"sse\" or \"as-is\"\n\
+                  FILE:9: route \"r\": from is 2; it must be \"auto\" or the name of a framing\n";
+    check_file(&wrong, (Exit::Config, "", faults));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_fault() {
+    let (directory, path) = file("");
+    fs::write(&path, b"a = 1\n\xff\n").unwrap();
+    for (file, expected) in [
+        (path, ":2: the text is not UTF-8 from this line on\n"),
+        (
+            directory.path().join("none.toml"),
+            ": the file cannot be read (No such file or directory (os error 2)); name another with --config, or run `weir demo`, which needs none\n",
+        ),
+    ] {
+        let mut errors = Vec::new();
+        let args = CheckArgs { file: file.clone() };
+        assert_eq!(
+            check::run(&args, &mut Vec::new(), &mut errors),
+            Exit::Config
+        );
+        let errors = String::from_utf8(errors).unwrap();
+        assert_eq!(errors, format!("{}{expected}", file.display()));
+    }
+}
+
+#[test]
+fn convert_takes_a_route() {
+    let (_directory, path) = file(&format!("{GOOD}limits = {{ record = '2KiB' }}\n"));
+    for (route, expected) in [("r", Ok(2048)), ("s", Err(Exit::Usage))] {
+        let line = format!(
+            "weir convert --from lines --config {} --route {route}",
+            path.display()
+        );
+        let cli = Cli::read(line.split(' ').map(OsString::from)).unwrap();
+        let Command::Convert(args) = cli.command() else {
+            panic!("{line}");
+        };
+        let mut errors = Vec::new();
+        let record_bytes_max = args.turn(&mut errors).map(|turn| turn.record_bytes_max);
+        assert_eq!(record_bytes_max, expected);
+        assert_eq!(errors.is_empty(), expected.is_ok());
+    }
+}
