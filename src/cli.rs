@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod log;
+pub mod run;
 pub mod turn;
 
 use std::{

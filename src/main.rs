@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use weir::cli::{Cli, Command, Exit, check};
+use weir::cli::{Cli, Command, Exit, check, demo, run};
 
 fn main() -> ExitCode {
     let cli = match Cli::read(env::args_os()) {
@@ -25,8 +25,8 @@ fn main() -> ExitCode {
             Ok(turn) => not_joined(&format!("convert --from {}", turn.from.name)),
             Err(exit) => exit,
         },
-        Command::Demo(args) => not_joined(&format!("demo --address {}", args.address)),
-        Command::Run(args) => not_joined(&format!("run --config {}", args.config.display())),
+        Command::Demo(args) => demo::run(&args, &mut output, &mut errors),
+        Command::Run(args) => run::run(&args, &mut output, &mut errors),
     };
     exit.into()
 }

@@ -1,52 +1,49 @@
 //! Where do logs go, and in which shape?
 
+use std::io::{self, IsTerminal as _};
+
 use thiserror::Error;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 /// The shape of the log's lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One line of text a record, for people.
-    #[default]
+    /// Lines for people.
     Text,
-    /// One JSON object a line, for machines.
+    /// One JSON object a line.
     Json,
 }
 
-/// Why logging could not begin.
+/// The log's filter cannot be read.
 #[derive(Debug, Error)]
-pub enum LogError {
-    /// The level or filter cannot be read.
-    #[error("log filter {filter:?}: {source}; use a level (error, warn, info, debug, trace) or a list such as info,weir=debug")]
-    Filter {
-        /// What was given.
-        filter: String,
-        /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
-    },
-    /// Logging began already.
-    #[error("logging began already: {0}")]
-    Begun(Box<dyn std::error::Error + Send + Sync>),
+#[error(
+    "the log filter {filter:?} cannot be read: {source}; use error, warn, info, debug or trace, or parts such as info,weir=debug"
+)]
+pub struct FilterError {
+    filter: String,
+    source: ParseError,
 }
 
-/// Begins to write the log to standard error, for the whole process.
+/// Sends the logs of the whole process to standard error from here on; only the first call counts.
 ///
-/// `filter` is a level or a list of `target=level` (the form of `RUST_LOG`).
+/// `filter` is a level, or a list of `target=level` (the form of `RUST_LOG`).
 ///
 /// # Errors
-/// The filter cannot be read, or logging began already.
-pub fn begin_log(filter: &str, format: LogFormat) -> Result<(), LogError> {
-    let env_filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter {
+/// The filter cannot be read.
+pub fn begin_log(filter: &str, format: LogFormat) -> Result<(), FilterError> {
+    let env_filter = EnvFilter::try_new(filter).map_err(|source| FilterError {
         filter: filter.to_owned(),
         source,
     })?;
-    let lines = fmt()
+    let log = fmt()
         .with_env_filter(env_filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false);
-    match format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    }
-    .map_err(LogError::Begun)
+    // Where it has begun already, its first settings stay.
+    let _ = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    Ok(())
 }

@@ -6,9 +6,40 @@
 mod backend;
 mod script;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+};
 
 pub use backend::{Backend, start_backend};
+
+use super::{DemoArgs, Exit, run::serve};
+use crate::config;
+
+/// Serves the demo until it is told to stop.
+pub fn run(args: &DemoArgs, output: &mut impl Write, errors: &mut impl Write) -> Exit {
+    let backend = match start_backend() {
+        Ok(backend) => backend,
+        Err(error) => {
+            // Nobody is left to be told where standard error is gone.
+            let _ = writeln!(errors, "weir demo: the backend could not be started: {error}");
+            return Exit::Failure;
+        }
+    };
+    let text = config_text(args.address, backend.address());
+    match config::parse(&text, Path::new("(demo)")) {
+        Ok(loaded) => serve(loaded.config, errors, |addresses| {
+            let found = addresses.first().and_then(|address| address.parse().ok());
+            let _ = write!(output, "{}", what_to_try(found.unwrap_or(args.address)));
+            let _ = output.flush();
+        }),
+        Err(faults) => {
+            let _ = writeln!(errors, "{faults}");
+            Exit::Config
+        }
+    }
+}
 
 /// The `proxy.toml` of the demo: one route a stream, and the page for every other path.
 ///

@@ -1,27 +1,22 @@
-//! Where do the logs go?
+//! What is logged, as the command line says?
 
-use std::io::{self, IsTerminal};
-
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
+use std::env;
 
 use super::{LogArgs, LogFormat};
+use crate::telemetry::{self, FilterError};
 
 impl LogArgs {
-    /// Sends the logs of the whole process to standard error from here on; only the first call counts.
+    /// Begins to log: `--log`, else `RUST_LOG`, else what matters to operators.
     ///
     /// # Errors
-    /// The level is none.
-    pub fn start(&self) -> Result<(), ParseError> {
-        let from_environment = || std::env::var(EnvFilter::DEFAULT_ENV).ok();
-        let level = self.level.clone().or_else(from_environment);
-        let filter = EnvFilter::try_new(level.as_deref().unwrap_or("info"))?;
-        let log = fmt().with_env_filter(filter).with_writer(io::stderr);
-        let log = log.with_ansi(io::stderr().is_terminal());
-        // Where it is started already, its first settings stay.
-        let _ = match self.format {
-            LogFormat::Text => log.try_init(),
-            LogFormat::Json => log.json().try_init(),
+    /// The filter cannot be read.
+    pub fn start(&self) -> Result<(), FilterError> {
+        let from_environment = || env::var("RUST_LOG").ok();
+        let filter = self.level.clone().or_else(from_environment);
+        let format = match self.format {
+            LogFormat::Text => telemetry::LogFormat::Text,
+            LogFormat::Json => telemetry::LogFormat::Json,
         };
-        Ok(())
+        telemetry::begin_log(filter.as_deref().unwrap_or("info"), format)
     }
 }
