@@ -1,4 +1,88 @@
 //! Weir: a reverse proxy that turns the streams of legacy backends into Server-Sent Events.
+//!
+//! A weir is a low dam: water passes over it without being held back. This page says where
+//! everything is and what is always true; the words are those of the table at its end.
+//!
+//! # One request, end to end
+//!
+//! ```text
+//!  edge ─► proxy ─┬─► route ─► upstream ─► balance            finding the endpoint
+//!                 └─► relay ─► transcode ─► framing, output   turning the stream
+//!  drain, error, telemetry, alarm: below everyone, know nobody
+//! ```
+//!
+//! [`edge`] accepts a connection, agrees on TLS and tells HTTP/1 from HTTP/2; hyper reads the request;
+//! [`proxy`] matches a [`route`], rewrites the head, leases an endpoint of an [`upstream`] and sends.
+//! When the reply's head is in, the route and the client's `Accept` decide what to write. The response's
+//! body is a relay: it reads a chunk from its [`Source`](upstream::source::Source), has [`transcode`] cut
+//! it into records and write them as events, and hands hyper all that is ready, then `Pending`.
+//!
+//! # What is always true
+//!
+//! 1. Nothing under [`transcode`] knows sockets, clocks or async; time and randomness are arguments.
+//! 2. Every buffer, queue, loop and wait has a named bound.
+//! 3. For every way to cut the upstream's bytes into chunks, the events are the same. Chunks never
+//!    delimit records (except by the framing `chunks`, which says so).
+//! 4. A record goes out at the earliest byte that proves it complete.
+//! 5. Unless the client is gone, output ends at an event's end. A torn event is never written, not on
+//!    drain, error, overflow or heartbeat.
+//! 6. A stranger's bytes reach an SSE field name, id or event name only through a type that cannot hold
+//!    CR, LF or NUL.
+//! 7. A cut stream never looks complete, and a complete stream never looks cut.
+//! 8. A generation of the configuration never changes; open streams keep theirs.
+//! 9. No mutable statics. Clean-up is `Drop`.
+//! 10. Peers' bytes never panic.
+//!
+//! # The data path
+//!
+//! - **Thread per core.** Each worker thread has its own runtime, listening sockets (`SO_REUSEPORT`),
+//!   upstream pools and scratch; its tasks never leave it. Between threads there are only the routes, the
+//!   upstreams' loads and the word to stop ([`app`]).
+//! - **One task a stream, no channel.** hyper polls the relay when the client can take more; the relay
+//!   polls its source, and the source drives the upstream's connection. Not being polled is the
+//!   back-pressure; being dropped is the cancellation and gives everything back.
+//! - **What hyper does not tell** goes through [`proxy::link`]: whether the client takes nothing, whether
+//!   the last bytes are on the wire, what must go on while the body is not polled. The edge looks at the
+//!   socket beneath hyper, so that a client that leaves is seen although it pipelined.
+//! - **One timer a stream** ([`alarm`]), never moved by an event.
+//!
+//! # Where everything is
+//!
+//! | module | answers the question | level |
+//! |---|---|---|
+//! | [`cli`] | what can the command line do? | 8 |
+//! | [`app`] | how are the parts built, joined and stopped? | 7 |
+//! | [`config`] | what may a file say, and what is wrong with this one? | 6 |
+//! | [`edge`] | how does a connection come in, and when must it go? | 5 |
+//! | [`admin`] | what do operators ask? | 5 |
+//! | [`proxy`] | what happens to one request? | 4 |
+//! | [`route`] | which upstream, under which policy? | 3 |
+//! | [`upstream`] | who can take this request? | 2 |
+//! | [`transcode`] | how does one stream turn into the other? | 1 |
+//! | [`balance`] | which endpoint of these loads? | 1 |
+//! | [`error`] | why was there no stream, and what is the client told? | 1 |
+//! | [`drain`] | how does everyone learn that we stop? | 1 |
+//! | [`alarm`] | when is a task woken although nothing comes? | 1 |
+//! | [`pem`] | what certificates and keys does a PEM file hold? | 1 |
+//! | [`telemetry`] | where do logs go? | 1 |
+//!
+//! A module names only modules of its own or a lower level, and only `main`, [`cli`] and [`app`] name
+//! [`config`]: each component defines its own `Settings`, and the configuration fills them. A test holds
+//! this (`tests/it/tidy.rs`).
+//!
+//! # Words
+//!
+//! | word | is |
+//! |---|---|
+//! | listener, peer | an address we accept on; who connected |
+//! | route, table, generation | a rule: match → upstream and policy; all routes; one immutable table with its number |
+//! | upstream, endpoint, lease | a named group; one address of it; one stream's place on it, given back on drop |
+//! | request, reply, response | from the client; what the upstream sent; what we send |
+//! | chunk → record → event | bytes as they came; one upstream message; one message to the client |
+//! | framing, decoder, encoder | how records are delimited; what cuts them; what writes events |
+//! | stream | one response, head to end |
+//! | heartbeat | what is written into silence to keep intermediaries awake |
+//! | drain | stop accepting, end streams at an event boundary, leave |
 
 pub mod admin;
 pub mod alarm;

@@ -3,7 +3,11 @@
 use std::io::Write;
 
 use super::{CheckArgs, Exit};
-use crate::config::{self, Config};
+use crate::{
+    config::{self, Config},
+    edge::tls,
+    upstream,
+};
 
 /// Writes the faults, or else the warnings, to `errors`, and that all is well to `output`.
 ///
@@ -12,6 +16,13 @@ pub fn run(args: &CheckArgs, output: &mut impl Write, errors: &mut impl Write) -
     // A reader that went away has seen enough; the exit code still tells.
     match config::load(&args.file) {
         Ok(loaded) => {
+            let faults = certificate_faults(&loaded.config);
+            if !faults.is_empty() {
+                for fault in faults {
+                    let _ = writeln!(errors, "{}: {fault}", args.file.display());
+                }
+                return Exit::Config;
+            }
             for warning in &loaded.warnings {
                 let _ = writeln!(errors, "{}", warning.as_warning());
             }
@@ -28,6 +39,18 @@ pub fn run(args: &CheckArgs, output: &mut impl Write, errors: &mut impl Write) -
             Exit::Config
         }
     }
+}
+
+/// What is wrong inside the files of certificates and keys, which only those who use them can tell.
+fn certificate_faults(config: &Config) -> Vec<String> {
+    let listeners = config.listeners.iter().filter(|listener| !listener.tls.is_empty());
+    let served = listeners.filter_map(|listener| {
+        let fault = tls::server_config(&listener.tls, listener.http).err()?;
+        Some(format!("listener {}: {fault}", listener.address))
+    });
+    let trusted = config.upstreams.iter();
+    let trusted = trusted.filter_map(|settings| Some(upstream::trust(settings).err()?.to_string()));
+    served.chain(trusted).collect()
 }
 
 fn count(config: &Config) -> String {
