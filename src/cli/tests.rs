@@ -1,3 +1,5 @@
+//! Does a command line mean what it says, and end with the right exit code?
+
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use super::{CheckArgs, Cli, Command, Exit, check};

@@ -1,3 +1,7 @@
+//! Does each wrong or doubtful file give exactly its messages?
+
+mod example;
+
 use std::{fmt::Write, path::Path};
 
 use proptest::prelude::*;
