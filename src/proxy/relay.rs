@@ -188,6 +188,7 @@ impl Relay {
                         self.parts.link.await_turn(cx);
                         return Poll::Pending;
                     }
+                    ready!(self.timers.poll_grace(cx));
                     self.phase = Phase::Over;
                     let cut = Cut(self.parts.record.ending.code());
                     return Poll::Ready(Some(Err(cut)));
