@@ -3,13 +3,22 @@
 //! [`FRAMINGS`] is the registry: configuration, `auto` selection, `--help`, the README's table, the
 //! every-split test, the properties and the fuzz target all read it.
 
+pub mod chunks;
+pub mod lines;
+pub mod ndjson;
+pub mod sse;
+
+mod bom;
+mod cutter;
+
 use thiserror::Error;
 
 /// One framing: its names, its decoder, and a sample by which it is tested.
 pub struct Framing {
     /// The name in `from = "…"`.
     pub name: &'static str,
-    /// The media types (without parameters, lower case) that `auto` takes for this framing.
+    /// The media types (without parameters, lower case) that `auto` takes for this framing; an entry
+    /// that begins with `+` stands for every type with that structured suffix (RFC 6839).
     pub content_types: &'static [&'static str],
     /// Makes a decoder for one stream, whose records hold at most this many bytes.
     pub decoder: fn(record_bytes_max: usize) -> Box<dyn Decoder>,
@@ -53,7 +62,7 @@ pub trait Decoder {
 /// How sure we are that the input ended where its sender meant it to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndOfInput {
-    /// The message's own framing said so: a last chunk, a content length, END_STREAM.
+    /// The message's own framing said so: a last chunk, a content length, `END_STREAM`.
     Verified,
     /// The connection was closed, which may be the end or a cut (RFC 9112 §8).
     Unverified,
@@ -99,20 +108,88 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// The code that stands for this fault in the `stream-error` event, the log and the metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::RecordTooLarge { .. } => "record_too_large",
+            Self::BadFraming { .. } => "bad_framing",
+            Self::Truncated { .. } => "upstream_truncated",
+        }
+    }
+}
+
 /// Every framing, in the order of the documentation.
-pub const FRAMINGS: &[&Framing] = &[];
+pub const FRAMINGS: &[&Framing] = &[
+    &ndjson::FRAMING,
+    &lines::FRAMING,
+    &chunks::FRAMING,
+    &sse::FRAMING,
+];
 
 /// The framing of that name.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Framing> {
-    FRAMINGS.iter().copied().find(|framing| framing.name == name)
+    FRAMINGS
+        .iter()
+        .copied()
+        .find(|framing| framing.name == name)
 }
 
 /// The framing that claims this media type (lower case, without parameters).
 #[must_use]
 pub fn by_content_type(media_type: &str) -> Option<&'static Framing> {
+    let claims = |claimed: &&str| {
+        media_type == *claimed || (claimed.starts_with('+') && media_type.ends_with(claimed))
+    };
     FRAMINGS
         .iter()
         .copied()
-        .find(|framing| framing.content_types.contains(&media_type))
+        .find(|framing| framing.content_types.iter().any(claims))
+}
+
+#[cfg(test)]
+#[path = "framing/check.rs"]
+mod check;
+
+#[cfg(test)]
+mod tests {
+    use super::{FRAMINGS, by_content_type, by_name};
+
+    #[test]
+    fn names_and_types_are_claimed_once() {
+        for (index, framing) in FRAMINGS.iter().enumerate() {
+            assert_eq!(by_name(framing.name).unwrap().name, framing.name);
+            for content_type in framing.content_types {
+                assert_eq!(*content_type, content_type.to_ascii_lowercase());
+                let others = &FRAMINGS[index + 1..];
+                assert!(
+                    others
+                        .iter()
+                        .all(|o| !o.content_types.contains(content_type))
+                );
+            }
+        }
+        assert!(by_name("NDJSON").is_none());
+    }
+
+    #[test]
+    fn auto_takes_the_types_that_are_streams() {
+        for (media_type, name) in [
+            ("application/x-ndjson", Some("ndjson")),
+            ("application/stream+json", Some("ndjson")),
+            ("application/vnd.acme.events+ndjson", Some("ndjson")),
+            ("application/vnd.neo4j.query+jsonl", Some("ndjson")),
+            ("text/event-stream", Some("sse")),
+            ("text/plain", None),
+            ("text/html", None),
+            ("application/json", None),
+            ("application/vnd.api+json", None),
+            ("", None),
+        ] {
+            let found = by_content_type(media_type).map(|framing| framing.name);
+            assert_eq!(found, name, "{media_type}");
+        }
+    }
 }

@@ -1,0 +1,200 @@
+//! What do the tests of all framings share?
+
+use super::{DecodeError, EndOfInput, FRAMINGS, Framing};
+
+/// A record that owns its bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Owned {
+    pub(super) data: Option<Vec<u8>>,
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) id: Option<Vec<u8>>,
+    pub(super) retry_ms: Option<u64>,
+}
+
+/// All that a decoder said of one stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) records: Vec<Owned>,
+    pub(super) error: Option<DecodeError>,
+}
+
+impl Outcome {
+    pub(super) fn datas(&self) -> Vec<&[u8]> {
+        let datas = self.records.iter();
+        datas.filter_map(|record| record.data.as_deref()).collect()
+    }
+}
+
+/// Decodes `chunks` to the end or the first fault.
+pub(super) fn decode(
+    framing: &Framing,
+    chunks: &[&[u8]],
+    end: EndOfInput,
+    record_bytes_max: usize,
+) -> Outcome {
+    let mut decoder = (framing.decoder)(record_bytes_max);
+    let mut outcome = Outcome::default();
+    let mut own = |record: super::Record<'_>| {
+        outcome.records.push(Owned {
+            data: record.data.map(<[u8]>::to_vec),
+            name: record.name.map(<[u8]>::to_vec),
+            id: record.id.map(<[u8]>::to_vec),
+            retry_ms: record.retry_ms,
+        });
+    };
+    for chunk in chunks {
+        let mut chunk = *chunk;
+        loop {
+            let mut rest = chunk;
+            match decoder.next(&mut rest) {
+                Ok(Some(record)) => own(record),
+                Ok(None) => {
+                    assert!(rest.is_empty(), "None means that all is taken");
+                    break;
+                }
+                Err(error) => {
+                    outcome.error = Some(error);
+                    return outcome;
+                }
+            }
+            chunk = &chunk[chunk.len() - rest.len()..];
+        }
+        // A CR counts towards a line until it is known to end it.
+        assert!(decoder.carried_bytes() <= record_bytes_max + CARRY_SLACK);
+    }
+    match decoder.finish(end) {
+        Ok(Some(record)) => own(record),
+        Ok(None) => {}
+        Err(error) => outcome.error = Some(error),
+    }
+    outcome
+}
+
+/// Decodes `input` whole and in every cut, to these records.
+pub(super) fn whole(framing: &Framing, input: &[u8], records: &[&[u8]]) {
+    let outcome = decode(framing, &[input], EndOfInput::Verified, 1000);
+    assert_eq!(outcome.error, None, "{}", input.escape_ascii());
+    assert_eq!(outcome.datas(), records, "{}", input.escape_ascii());
+    for end in [EndOfInput::Verified, EndOfInput::Unverified] {
+        every_split(framing, input, end, 1000);
+    }
+}
+
+/// Decodes `input` cut at every byte, at every pair of bytes, and byte by byte, to the same outcome.
+pub(super) fn every_split(framing: &Framing, input: &[u8], end: EndOfInput, max: usize) {
+    let expected = decode(framing, &[input], end, max);
+    let check = |chunks: &[&[u8]]| {
+        let outcome = decode(framing, chunks, end, max);
+        if framing.name == "chunks" {
+            assert_eq!(outcome.datas().concat(), expected.datas().concat());
+        } else {
+            assert_eq!(outcome, expected, "{} {chunks:?}", framing.name);
+        }
+    };
+    for first in 0..=input.len() {
+        check(&[&input[..first], &input[first..]]);
+        let lasts = if input.len() <= PAIRS_BYTES_MAX {
+            first..=input.len()
+        } else {
+            first..=first
+        };
+        for last in lasts {
+            check(&[&input[..first], &input[first..last], &input[last..]]);
+        }
+    }
+    check(&input.chunks(1).collect::<Vec<_>>());
+}
+
+/// Each chunk completes so many records at once, not with the next chunk.
+pub(super) fn prompt(framing: &Framing, chunks: &[(&[u8], usize)]) {
+    let mut decoder = (framing.decoder)(1000);
+    for (chunk, count) in chunks {
+        let (mut chunk, mut counted) = (*chunk, 0);
+        loop {
+            let mut rest = chunk;
+            if decoder.next(&mut rest).expect("a sound stream").is_none() {
+                break;
+            }
+            counted += 1;
+            chunk = &chunk[chunk.len() - rest.len()..];
+        }
+        assert_eq!(counted, *count, "{}", chunk.escape_ascii());
+    }
+}
+
+/// A record at the limit passes between `before` and `after`, and one byte more is refused as soon as
+/// it has come, in every cut.
+pub(super) fn limit(framing: &Framing, before: &[u8], after: &[u8]) {
+    let end = EndOfInput::Verified;
+    for max in [3, 64] {
+        let fits = vec![b'x'; max];
+        let input = [before, &fits, after].concat();
+        let outcome = decode(framing, &[&input], end, max);
+        assert_eq!(outcome.error, None, "{before:?} {after:?}");
+        assert_eq!(outcome.datas().last(), Some(&&fits[..]));
+        every_split(framing, &input, end, max);
+
+        let long = [before, &fits, b"x"].concat();
+        let outcome = decode(framing, &[&long], end, max);
+        let error = DecodeError::RecordTooLarge {
+            record_bytes_max: max,
+        };
+        assert_eq!(outcome.error, Some(error), "without its end already");
+        every_split(framing, &long, end, max);
+        every_split(framing, &[&long, after].concat(), end, max);
+    }
+}
+
+/// After these chunks nothing is carried.
+pub(super) fn idle(framing: &Framing, chunks: &[&[u8]]) {
+    let mut decoder = (framing.decoder)(1000);
+    for chunk in chunks {
+        let mut chunk = *chunk;
+        loop {
+            let mut rest = chunk;
+            if decoder.next(&mut rest).expect("a sound stream").is_none() {
+                break;
+            }
+            chunk = &chunk[chunk.len() - rest.len()..];
+        }
+    }
+    assert_eq!(decoder.carried_bytes(), 0);
+}
+
+#[test]
+fn every_sample_gives_its_records() {
+    for framing in FRAMINGS {
+        let outcome = decode(framing, &[framing.sample], EndOfInput::Verified, 1 << 20);
+        assert_eq!(outcome.error, None, "{framing:?}");
+        assert_eq!(outcome.datas(), framing.sample_records, "{framing:?}");
+    }
+}
+
+#[test]
+fn every_split_of_every_sample_gives_the_same_records() {
+    for framing in FRAMINGS {
+        for end in [EndOfInput::Verified, EndOfInput::Unverified] {
+            every_split(framing, framing.sample, end, 1 << 20);
+        }
+    }
+}
+
+#[test]
+fn every_sample_is_refused_the_same_at_every_limit() {
+    for framing in FRAMINGS.iter().filter(|framing| framing.name != "chunks") {
+        for max in 0..framing.sample.len() {
+            let by_byte = framing.sample.chunks(1).collect::<Vec<_>>();
+            assert_eq!(
+                decode(framing, &by_byte, EndOfInput::Verified, max),
+                decode(framing, &[framing.sample], EndOfInput::Verified, max),
+                "{framing:?} {max}"
+            );
+        }
+    }
+}
+
+/// How much a decoder may carry beyond its limit: a field's name, a CR, the start of a BOM.
+const CARRY_SLACK: usize = 8;
+
+/// Inputs up to this length are cut at every pair of bytes.
+const PAIRS_BYTES_MAX: usize = 64;
