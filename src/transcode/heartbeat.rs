@@ -20,8 +20,68 @@ impl Default for Settings {
     }
 }
 
-/// How long this silence may last: from 90 % to 100 % of `every`, by `fraction` from 0 to 1.
+/// How long after the last write the next heartbeat is due: from 90 % of `every` where `fraction`
+/// is 0 to all of it where `fraction` is 1.
+///
+/// Drawn anew for each interval, so that streams opened together do not wake together; never more
+/// than `every`, which is what intermediaries were promised. A `fraction` outside 0..=1 counts as
+/// the nearer of the two.
 #[must_use]
 pub fn due(every: Duration, fraction: f64) -> Duration {
-    every.mul_f64(0.9 + 0.1 * fraction.clamp(0.0, 1.0))
+    // Multiplying by NaN would panic.
+    let fraction = if fraction.is_nan() {
+        0.0
+    } else {
+        fraction.clamp(0.0, 1.0)
+    };
+    every.saturating_sub((every / JITTER).mul_f64(1.0 - fraction))
+}
+
+/// How long to sleep, `silence` after the last write, until the heartbeat of [`due`] must go out;
+/// `None` is now.
+///
+/// The timer is never reset per event: when it fires, ask this and sleep again.
+#[must_use]
+pub fn remaining(due: Duration, silence: Duration) -> Option<Duration> {
+    due.checked_sub(silence).filter(|left| !left.is_zero())
+}
+
+/// A heartbeat comes early by up to this part of the interval.
+const JITTER: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{due, remaining};
+
+    #[test]
+    fn the_interval_lies_between_nine_tenths_and_all() {
+        for (every_ms, fraction, due_ms) in [
+            (10_000, 0.0, 9_000),
+            (10_000, 0.5, 9_500),
+            (10_000, 1.0, 10_000),
+            (10_000, -1.0, 9_000),
+            (10_000, 7.0, 10_000),
+            (10_000, f64::INFINITY, 10_000),
+            (10_000, f64::NAN, 9_000),
+            (0, 0.5, 0),
+        ] {
+            assert_eq!(
+                due(Duration::from_millis(every_ms), fraction),
+                Duration::from_millis(due_ms),
+                "{every_ms} ms, {fraction}"
+            );
+        }
+        assert_eq!(due(Duration::MAX, 1.0), Duration::MAX);
+        assert!(due(Duration::MAX, 0.0) < Duration::MAX);
+    }
+
+    #[test]
+    fn silence_is_measured_from_the_last_write() {
+        let second = Duration::from_secs(1);
+        assert_eq!(remaining(3 * second, second), Some(2 * second));
+        assert_eq!(remaining(second, second), None);
+        assert_eq!(remaining(second, 2 * second), None);
+    }
 }
