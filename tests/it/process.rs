@@ -1,0 +1,255 @@
+//! Does the program keep its word: output, exit codes, signals, limits?
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::support::{LIMIT, backend::Backend, client::Client, soon};
+
+const WEIR: &str = env!("CARGO_BIN_EXE_weir");
+
+/// A running `weir`, ended by its own process id when dropped.
+struct Process {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, output }
+    }
+
+    /// The next line of standard output.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        line
+    }
+
+    /// The address that it listens on, from its line `listening`.
+    fn address(&mut self) -> String {
+        let line = self.line();
+        let address = line.trim().strip_prefix("listening ");
+        address.unwrap_or_else(|| panic!("{line:?}")).to_owned()
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the end: how it ended, and what it wrote to standard error.
+    async fn ended(mut self) -> (ExitStatus, String) {
+        let begun = Instant::now();
+        let status = soon("the process to end", async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("a child") {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        assert!(begun.elapsed() < LIMIT);
+        let mut errors = String::new();
+        let mut pipe = self.child.stderr.take().expect("a pipe");
+        pipe.read_to_string(&mut errors).expect("text");
+        (status, errors)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A configuration file with one listener, one upstream and one route.
+fn file(endpoint: &str, address: &str) -> (TempDir, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("proxy.toml");
+    let text = format!(
+        "[process]\nthreads = 2\ndrain = \"2s\"\n\
+         [[listener]]\naddress = \"{address}\"\n\
+         [upstream.test]\nendpoints = [\"{endpoint}\"]\n\
+         [[route]]\nname = \"test\"\nupstream = \"test\"\n"
+    );
+    std::fs::write(&path, text).expect("a file");
+    let path = path.to_str().expect("text").to_owned();
+    (directory, path)
+}
+
+#[tokio::test]
+async fn it_listens_streams_and_ends_on_sigterm() {
+    let backend = Backend::bind().await;
+    let (_directory, path) = file(&backend.endpoint(), "127.0.0.1:0");
+    let mut weir = Process::start(Command::new(WEIR).args(["run", "--config", &path, "--log-format", "json"]));
+    let address = weir.address();
+    let mut client = Client::get(&address, "/a?secret=1", "").await;
+    let mut upstream = backend.stream("application/x-ndjson").await;
+    client.head().await;
+    upstream.chunk("{\"a\":1}\n").await;
+    assert_eq!(client.chunk().await.as_deref(), Some("data: {\"a\":1}\n\n"));
+    weir.signal("TERM");
+    let last = client.chunks_to_end().await;
+    assert!(last.starts_with("retry: "), "{last:?}");
+    drop(client);
+    let (status, errors) = weir.ended().await;
+    assert_eq!(status.code(), Some(0), "{errors}");
+    let records: Vec<serde_json::Value> = errors
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line:?}")))
+        .collect();
+    let of = |message: &str| records.iter().filter(|record| record["message"] == message).collect::<Vec<_>>();
+    let (begins, ends) = (of("Stream begins."), of("Stream ends."));
+    assert_eq!((begins.len(), ends.len()), (1, 1), "{errors}");
+    let end = ends[0];
+    for (field, value) in [
+        ("route", "test"),
+        ("upstream", "test"),
+        ("endpoint", backend.endpoint().as_str()),
+        ("to", "sse"),
+        ("ending", "drained"),
+        ("path", "/a"),
+    ] {
+        assert_eq!(end[field], value, "{field}");
+    }
+    assert_eq!((&end["status"], &end["events"], &end["heartbeats"]), (&200.into(), &1.into(), &0.into()));
+    assert!(end["first_event_ms"].is_u64() && end["duration_ms"].is_u64() && end["bytes"].is_u64());
+    assert!(!errors.contains("secret"), "the log must not tell a query");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let backend = Backend::bind().await;
+    let (_directory, path) = file(&backend.endpoint(), "127.0.0.1:0");
+    let mut weir = Process::start(Command::new(WEIR).args(["run", "--config", &path]));
+    let address = weir.address();
+    // A reply that passes as it is has no boundary to end at: it would use up the drain's time.
+    let mut client = Client::get(&address, "/", "").await;
+    let _upstream = backend.stream("text/plain").await;
+    client.head().await;
+    weir.signal("INT");
+    soon("the listener to close", async {
+        while tokio::net::TcpStream::connect(&address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    weir.signal("TERM");
+    let (status, errors) = weir.ended().await;
+    assert_eq!(status.code(), Some(0), "{errors}");
+    assert!(errors.contains("Weir is ended at once."), "{errors}");
+}
+
+#[tokio::test]
+async fn faults_have_their_exit_codes_and_say_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let (_directory, in_use) = file("http://127.0.0.1:1", &address);
+    let (_other, broken) = file("http://127.0.0.1:1", "nowhere");
+    let rows: &[(&[&str], i32, &str)] = &[
+        (&["--version"], 0, ""),
+        (&["--help"], 0, ""),
+        (&["nonsense"], 64, "nonsense"),
+        (&["convert"], 64, "--from"),
+        (&["convert", "--from", "nonsense"], 64, "ndjson"),
+        (&["check", &broken], 78, "nowhere"),
+        (&["run", "--config", &broken], 78, "nowhere"),
+        (&["run", "--config", "/nonexistent.toml"], 78, "/nonexistent.toml"),
+        (&["run", "--config", &in_use], 1, "in use"),
+        (&["demo", "--address", &address], 1, "in use"),
+        (&["check", &in_use], 0, ""),
+    ];
+    for (args, code, says) in rows {
+        let weir = Process::start(Command::new(WEIR).args(*args).stdin(Stdio::null()));
+        let (status, errors) = weir.ended().await;
+        assert_eq!(status.code(), Some(*code), "{args:?}: {errors}");
+        assert!(errors.contains(says), "{args:?}: {errors}");
+    }
+}
+
+#[test]
+fn convert_turns_standard_input_into_events() {
+    let rows: &[(&str, &[u8], &str, i32)] = &[
+        ("ndjson", b"{\"a\":1}\r\n\n{\"b\":2}", "data: {\"a\":1}\n\ndata: {\"b\":2}\n\n", 0),
+        ("ndjson", b"1\n{\"torn\":", "data: 1\n\n", 65),
+        ("lines", b"one\rtwo\n\nthree", "data: one\n\ndata: two\n\ndata: \n\ndata: three\n\n", 0),
+        ("sse", b"data:x\r\n\r\n: no\nid: 7\ndata: y\n\n", "data: x\n\nid: 7\ndata: y\n\n", 0),
+    ];
+    for (from, input, expected, code) in rows {
+        let mut child = Command::new(WEIR)
+            .args(["convert", "--from", from])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(input).expect("it reads");
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), *expected, "{from}");
+        assert_eq!(output.status.code(), Some(*code), "{from}");
+        assert_eq!(output.stderr.is_empty(), *code == 0, "{from}");
+    }
+}
+
+#[test]
+fn convert_writes_each_event_before_the_next_record_comes() {
+    let mut child = Command::new(WEIR)
+        .args(["convert", "--from", "ndjson"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    for number in 0..3 {
+        stdin.write_all(format!("{number}\n").as_bytes()).expect("it reads");
+        let mut event = String::new();
+        stdout.read_line(&mut event).expect("a line");
+        stdout.read_line(&mut event).expect("a line");
+        assert_eq!(event, format!("data: {number}\n\n"));
+    }
+    drop(stdin);
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[tokio::test]
+async fn it_survives_running_out_of_descriptors() {
+    let backend = Backend::bind().await;
+    let (_directory, path) = file(&backend.endpoint(), "127.0.0.1:0");
+    let limited = format!("ulimit -Hn 40 && exec {WEIR} run --config {path}");
+    let mut weir = Process::start(Command::new("sh").args(["-c", &limited]));
+    let address = weir.address();
+    let mut crowd = Vec::new();
+    for _ in 0..60 {
+        crowd.push(Client::connect(&address).await);
+    }
+    // One of the crowd that was accepted still works at the limit; after they leave, so do newcomers.
+    drop(crowd);
+    let mut client = Client::get(&address, "/", "").await;
+    let mut upstream = backend.stream("text/plain").await;
+    upstream.chunk("alive").await;
+    assert_eq!(client.head().await.status, 200);
+    assert_eq!(client.chunk().await.as_deref(), Some("alive"));
+    weir.signal("KILL");
+    let (_, errors) = weir.ended().await;
+    assert!(errors.contains("raise the limit of open files"), "{errors}");
+}
