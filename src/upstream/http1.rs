@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Request, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::{
     body::{Body as _, Incoming},
     client::conn::http1::{self, SendRequest},
@@ -68,8 +68,9 @@ impl Connection {
     /// Sends one request and waits for the head of its reply.
     pub(super) async fn send(
         mut self,
-        request: Request<Upload>,
+        mut request: Request<Upload>,
     ) -> Result<(Response<Incoming>, Self), SendError> {
+        delimit(&mut request);
         let mut reply = std::pin::pin!(self.sender.try_send_request(request));
         let mut is_driven = true;
         let outcome = std::future::poll_fn(|cx| {
@@ -97,14 +98,24 @@ impl Connection {
 /// Sends a request that may turn the connection into a tunnel; the connection runs as its own task.
 pub(super) async fn send_upgrade(
     io: Io,
-    request: Request<Upload>,
+    mut request: Request<Upload>,
 ) -> Result<Response<Incoming>, hyper::Error> {
+    delimit(&mut request);
     let (mut sender, driver) = builder().handshake(TokioIo::new(io)).await?;
     tokio::task::spawn_local(async move {
         // A fault ends the tunnel's or the reply's body, which tell whoever reads them.
         drop(driver.with_upgrades().await);
     });
     sender.send_request(request).await
+}
+
+/// Says how a body of unknown length ends, whatever the method: hyper would leave out that of a GET.
+fn delimit(request: &mut Request<Upload>) {
+    let body = request.body();
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
+    }
 }
 
 fn builder() -> http1::Builder {
