@@ -46,8 +46,8 @@ const STREAMS_MAX: u32 = 256;
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);
-/// How long the client may take to close its side after ours.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long the client may take to close its side after ours, as long as it sends the rest of a body.
+const LINGER: Duration = Duration::from_secs(30);
 
 /// Why a connection was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

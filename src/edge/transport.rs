@@ -9,17 +9,20 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 /// The most that is read ahead of hyper, in bytes.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
 /// The most that is read and forgotten after our last byte, in bytes.
-const LINGER_BYTES_MAX: usize = 256 * 1024;
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long the client may send nothing before it must have closed its side, too.
+const LINGER_SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// What bytes go over: TCP, TLS or a unix socket.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -123,9 +126,9 @@ impl Transport {
         let mut scratch = [0; 4096];
         let mut discarded = 0;
         while discarded < LINGER_BYTES_MAX {
-            match self.read(&mut scratch).await {
-                Ok(0) | Err(_) => return,
-                Ok(bytes) => discarded += bytes,
+            match timeout(LINGER_SILENCE_MAX, self.read(&mut scratch)).await {
+                Ok(Ok(0) | Err(_)) | Err(_) => return,
+                Ok(Ok(bytes)) => discarded += bytes,
             }
         }
     }
