@@ -4,3 +4,4 @@
 mod process;
 mod streams;
 mod support;
+mod uploads;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
 };
 
@@ -126,6 +126,33 @@ impl Connection {
         let read = soon("the proxy to close", self.stream.read_to_end(&mut rest)).await;
         // A reset is as good an end as any.
         drop(read);
+    }
+
+    /// Reads a chunked body to its end, after these bytes: what came, and whether its last chunk did.
+    pub async fn read_chunks(&mut self) -> (Vec<u8>, bool) {
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            let read = soon("a chunk's size", self.stream.read_line(&mut line)).await;
+            if read.is_err() || line.is_empty() {
+                return (body, false);
+            }
+            let length = usize::from_str_radix(line.trim(), 16).expect("a chunk's size");
+            let mut chunk = vec![0; length + 2];
+            let read = soon("a chunk", self.stream.read_exact(&mut chunk)).await;
+            if read.is_err() {
+                return (body, false);
+            }
+            body.extend_from_slice(&chunk[..length]);
+            if length == 0 {
+                return (body, true);
+            }
+        }
+    }
+
+    /// The reading and the writing half, to be used at once.
+    pub fn split(self) -> (impl AsyncRead, impl AsyncWrite) {
+        tokio::io::split(self.stream)
     }
 
     /// The socket itself.

@@ -144,6 +144,20 @@ impl Client {
         body
     }
 
+    /// Reads chunks until the last, which must come: bytes of any kind.
+    pub async fn bytes_to_last_chunk(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let size = self.until("\r\n").await;
+            let length = usize::from_str_radix(size.trim(), 16).expect("a chunk's size");
+            let chunk = self.exactly(length + 2).await;
+            body.extend_from_slice(&chunk[..length]);
+            if length == 0 {
+                return body;
+            }
+        }
+    }
+
     /// Reads exactly so many bytes.
     pub async fn exactly(&mut self, length: usize) -> Vec<u8> {
         soon("bytes", async {
@@ -188,6 +202,7 @@ impl Client {
     }
 
     async fn more(&mut self) -> bool {
+        self.ahead.reserve(64 * 1024);
         let read = self.io.read_buf(&mut self.ahead).await;
         read.is_ok_and(|length| length > 0)
     }

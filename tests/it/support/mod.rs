@@ -30,6 +30,19 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Bytes without a pattern that a lost or doubled piece would keep.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(length as u64);
+    std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+}
+
+/// A proxy in front of a fresh backend, on a route with these keys.
+pub async fn proxied(route: &str) -> (backend::Backend, Weir) {
+    let backend = backend::Backend::bind().await;
+    let weir = Weir::route(&backend.endpoint(), route);
+    (backend, weir)
+}
+
 /// A proxy at work in this process.
 pub struct Weir {
     running: Option<Running>,
