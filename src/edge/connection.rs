@@ -84,6 +84,7 @@ pub(super) async fn serve_http1(
         // The guard keeps both the time for a head and the time without a request.
         .header_read_timeout(None)
         .half_close(false)
+        .writev(false)
         .max_buf_size(BUFFER_BYTES_MAX)
         .max_header_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(transport.clone()), service)
