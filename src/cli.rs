@@ -1,6 +1,7 @@
 //! What can the command line do? One file a subcommand.
 
 pub mod check;
+pub mod convert;
 pub mod demo;
 pub mod log;
 pub mod run;

@@ -1,7 +1,23 @@
-//! The whole proxy, in this process, on loopback.
-#![allow(clippy::panic, clippy::missing_panics_doc, missing_docs, unreachable_pub, reason = "tests fail by panicking, and are their own documentation")]
+//! Does Weir do what it says, seen from outside?
+#![allow(
+    clippy::panic,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests fail by panicking, and are their own documentation"
+)]
+
+mod sse_reader;
+mod support;
+
+mod transcode;
+
+mod bombs;
+
+mod streams;
+
+mod uploads;
 
 mod process;
-mod streams;
-mod support;
-mod uploads;
+
+mod tidy;
