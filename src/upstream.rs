@@ -7,6 +7,7 @@ mod connect;
 mod http1;
 mod http2;
 pub mod source;
+mod trailers;
 pub mod upload;
 
 use std::{

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::{
     connect::Io,
     source::{Chunk, Source, SourceError},
+    trailers,
     upload::{Upload, UploadWatch},
 };
 use crate::transcode::framing::EndOfInput;
@@ -231,7 +232,10 @@ impl Http1Source {
             match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => return Poll::Ready(Ok(Chunk::Data(data))),
-                Err(frame) => self.trailers = frame.into_trailers().ok(),
+                Err(frame) => {
+                    let trailers = frame.into_trailers().ok();
+                    self.trailers = trailers.and_then(trailers::forwardable);
+                }
             }
         }
     }

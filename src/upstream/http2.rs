@@ -20,6 +20,7 @@ use http_body::Body as _;
 use super::{
     connect::Io,
     source::{Chunk, Source, SourceError},
+    trailers,
     upload::{Upload, UploadWatch},
 };
 use crate::transcode::framing::EndOfInput;
@@ -203,8 +204,12 @@ impl Sending {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.held = data,
                     Err(frame) => {
-                        let trailers = frame.into_trailers().unwrap_or_default();
-                        drop(self.stream.send_trailers(trailers));
+                        let trailers = frame.into_trailers().ok();
+                        // An error means that the stream is over, and with it the upload.
+                        match trailers.and_then(trailers::forwardable) {
+                            Some(trailers) => drop(self.stream.send_trailers(trailers)),
+                            None => drop(self.stream.send_data(Bytes::new(), true)),
+                        }
                         return Poll::Ready(());
                     }
                 },
@@ -263,7 +268,7 @@ impl Http2Source {
             Some(Ok(data)) => return Poll::Ready(Some(data)),
             Some(Err(error)) => Err(fault(&error)),
             None => match std::task::ready!(self.recv.poll_trailers(cx)) {
-                Ok(trailers) => Ok(trailers),
+                Ok(trailers) => Ok(trailers.and_then(trailers::forwardable)),
                 Err(error) => Err(fault(&error)),
             },
         };
