@@ -254,7 +254,9 @@ impl Exchange {
         head.version = Version::HTTP_11;
         let is_sized = head.headers.contains_key(header::CONTENT_LENGTH);
         if self.version == Version::HTTP_10 && !is_sized {
-            // Only the connection's end can end this body, whatever the client asks for.
+            // Only the connection's end can end this body, whatever the client asks for; hyper would
+            // say keep-alive, too, to a client that asked for that, were this not of version 1.0.
+            head.version = Version::HTTP_10;
             let close = HeaderValue::from_static("close");
             head.headers.insert(header::CONNECTION, close);
         }
@@ -366,9 +368,15 @@ fn any_framing(policy: &Policy) -> &'static Framing {
 }
 
 fn refuse(refusal: &Refusal, mut record: Record) -> Response<ResponseBody> {
-    let response = refusal.response();
+    let mut response = refusal.response();
     record.status = Some(response.status());
     record.ending = Ending::Refused(refusal.kind);
+    if record.is_head() {
+        // hyper leaves the body out by itself only over HTTP/1.
+        let length = response.body().len().into();
+        response.headers_mut().insert(header::CONTENT_LENGTH, length);
+        return response.map(|_| ResponseBody::empty());
+    }
     record.bytes = response.body().len() as u64;
     response.map(ResponseBody::whole)
 }

@@ -77,6 +77,12 @@ impl Record {
         }
     }
 
+    /// Whether the request asks for a head alone.
+    #[must_use]
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// When the request came.
     #[must_use]
     pub(super) fn begun_at(&self) -> Instant {
