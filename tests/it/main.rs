@@ -9,15 +9,11 @@
 
 mod sse_reader;
 mod support;
-
 mod transcode;
-
 mod bombs;
-
 mod streams;
-
 mod uploads;
-
+mod forwarding;
+mod trailers;
 mod process;
-
 mod tidy;

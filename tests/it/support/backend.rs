@@ -75,6 +75,16 @@ impl Connection {
         head.to_ascii_lowercase()
     }
 
+    /// Reads the head of the next request as it comes.
+    pub async fn head_bytes(&mut self) -> Vec<u8> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let read = soon("a request's head", self.stream.read_until(b'\n', &mut head)).await;
+            assert!(read.expect("a line") > 0, "the proxy closed inside a head");
+        }
+        head
+    }
+
     /// Reads exactly so many bytes.
     pub async fn read(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];

@@ -99,15 +99,23 @@ impl Client {
         }
     }
 
+    /// Reads a response's head as it comes.
+    pub async fn head_bytes(&mut self) -> Vec<u8> {
+        self.bytes_until("\r\n\r\n").await
+    }
+
     /// Reads until `needle` has come, and gives all up to its end.
     pub async fn until(&mut self, needle: &str) -> String {
+        String::from_utf8(self.bytes_until(needle).await).expect("text")
+    }
+
+    async fn bytes_until(&mut self, needle: &str) -> Vec<u8> {
         soon(&format!("{needle:?}"), async {
             loop {
                 let found = memchr::memmem::find(&self.ahead, needle.as_bytes());
                 if let Some(at) = found {
                     let rest = self.ahead.split_off(at + needle.len());
-                    let read = std::mem::replace(&mut self.ahead, rest);
-                    return String::from_utf8(read).expect("text");
+                    return std::mem::replace(&mut self.ahead, rest);
                 }
                 let before = String::from_utf8_lossy(&self.ahead).into_owned();
                 assert!(self.more().await, "the proxy closed after {before:?}");

@@ -86,12 +86,18 @@ impl Client2 {
 impl Response2 {
     /// The next DATA frame; `None` is the end of the body.
     pub async fn data(&mut self) -> Option<Result<String, Reason>> {
+        let data = self.bytes().await?;
+        Some(data.map(|data| String::from_utf8(data.to_vec()).expect("text")))
+    }
+
+    /// The next DATA frame, of any kind of bytes; `None` is the end of the body.
+    pub async fn bytes(&mut self) -> Option<Result<Bytes, Reason>> {
         let data = soon("a DATA frame", self.body.data()).await?;
         Some(match data {
             Ok(data) => {
                 let flow = self.body.flow_control();
                 flow.release_capacity(data.len()).expect("an open stream");
-                Ok(String::from_utf8(data.to_vec()).expect("text"))
+                Ok(data)
             }
             Err(error) => Err(error.reason().expect("a reason")),
         })

@@ -4,6 +4,7 @@
 //! clients that see each byte. Every wait has a limit; nothing sleeps to be in time.
 
 pub mod backend;
+pub mod backend2;
 pub mod client;
 pub mod client2;
 pub mod tls;
