@@ -197,9 +197,9 @@ impl Proxy {
                 return exchange.response(head, ResponseBody::empty());
             }
         };
-        let is_sized = head.headers.contains_key(header::CONTENT_LENGTH);
+        let length = headers::content_length(&head.headers);
         let relay = self.relay(&exchange, feed, transcoder, record);
-        let relay = relay.holding(lease, is_sized);
+        let relay = relay.holding(lease, length);
         exchange.response(head, ResponseBody::relay(relay))
     }
 
@@ -286,7 +286,7 @@ async fn upgrade(
     let (head, source) = plain_reply(reply.response, &upload);
     let reply = Reply {
         head,
-        source: Some(source),
+        source,
         lease: reply.lease,
     };
     Ok(Outcome::Reply(exchange, reply))

@@ -419,12 +419,16 @@ impl Upstream {
     }
 }
 
-/// The body of a reply that did not become a tunnel.
+/// Head and body of a reply that did not become a tunnel.
 #[must_use]
-pub fn plain_reply(response: Response<Incoming>, upload: &Rc<upload::UploadWatch>) -> (http::response::Parts, SharedSource) {
+pub fn plain_reply(
+    response: Response<Incoming>,
+    upload: &Rc<upload::UploadWatch>,
+) -> (http::response::Parts, Option<SharedSource>) {
     let upload = Rc::clone(upload);
     let (head, source) = Http1Source::new(response, None, Rc::default(), upload);
-    (head, Rc::new(RefCell::new(source)))
+    let has_body = !source.is_empty();
+    (head, has_body.then(|| Rc::new(RefCell::new(source)) as SharedSource))
 }
 
 async fn send_http2(

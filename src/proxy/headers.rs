@@ -78,6 +78,11 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// The body's length in bytes, where the head says it.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Whether the client can take trailers (RFC 9110 §10.1.4).
 pub(super) fn takes_trailers(headers: &HeaderMap) -> bool {
     list(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case("trailers"))

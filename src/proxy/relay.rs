@@ -78,6 +78,8 @@ pub(super) struct Relay {
     chunk: Bytes,
     phase: Phase,
     timers: Timers,
+    /// How many bytes the head said that the body has.
+    length: Option<u64>,
     /// Whether something was given (at first: the head) that hyper had not accepted by the last poll.
     is_given: bool,
     /// The connection's turn when hyper accepted what was given last; what was accepted in one turn is
@@ -124,16 +126,18 @@ impl Relay {
             chunk: Bytes::new(),
             phase: Phase::Flowing,
             timers,
+            length: None,
             is_given: true,
             accepted_turn: 0,
         }
     }
 
     /// Keeps the place on the endpoint until the end, and logs the stream's start where its end cannot be
-    /// foreseen.
-    pub(super) fn holding(mut self, lease: Lease, is_sized: bool) -> Self {
+    /// foreseen by its `length` in bytes.
+    pub(super) fn holding(mut self, lease: Lease, length: Option<u64>) -> Self {
         self.parts.lease = Some(lease);
-        if !is_sized {
+        self.length = length;
+        if length.is_none() {
             self.parts.record.log_start();
         }
         self
@@ -293,7 +297,19 @@ impl Relay {
             }
         }
         let length = self.chunk.len().min(self.write_bytes_max());
-        Poll::Ready(Some(self.chunk.split_to(length)))
+        let piece = self.chunk.split_to(length);
+        if self.length == Some(self.parts.record.bytes + piece.len() as u64) {
+            self.end_by_length(cx);
+        }
+        Poll::Ready(Some(piece))
+    }
+
+    /// Ends a body that is as long as its head said: hyper will not ask for the end any more.
+    fn end_by_length(&mut self, cx: &mut Context<'_>) {
+        // The end, where it has come, gives the upstream's connection back for the next request.
+        let _ = self.poll_source(cx);
+        self.end(Ending::Complete, None);
+        self.phase = Phase::Over;
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, Fault>> {

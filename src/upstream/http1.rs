@@ -215,7 +215,13 @@ impl Http1Source {
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, SourceError>> {
         loop {
-            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            // A body whose length was said ends with its last byte, whatever hyper still waits for.
+            let frame = if self.body.is_end_stream() {
+                None
+            } else {
+                ready!(Pin::new(&mut self.body).poll_frame(cx))
+            };
+            let frame = match frame {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
                     self.connection = None;
