@@ -14,6 +14,7 @@ mod bombs;
 mod streams;
 mod uploads;
 mod forwarding;
+mod reuse;
 mod trailers;
 mod process;
 mod tidy;
