@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, uri::Scheme};
+use http::{Request, Response, StatusCode, uri::Scheme};
 use hyper::body::Incoming;
 use rustls::ClientConfig;
 use tokio::time::Instant;
@@ -403,6 +403,10 @@ impl Upstream {
                 ..
             }) => return Err(Unsent::Again(Box::new(request))),
         };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let detail = "the upstream changed its protocol, which the request did not ask for";
+            return Err(Unsent::Refused(Refusal::new(Kind::BadReply, detail)));
+        }
         let home = Rc::clone(&lease.endpoint.http1);
         let (head, mut source) = Http1Source::new(response, Some(connection), home, upload);
         let source = if source.is_empty() {
