@@ -16,5 +16,6 @@ mod uploads;
 mod forwarding;
 mod reuse;
 mod trailers;
+mod upgrades;
 mod process;
 mod tidy;

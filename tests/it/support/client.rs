@@ -209,6 +209,11 @@ impl Client {
         }
     }
 
+    /// The connection itself.
+    pub fn socket(&mut self) -> &mut dyn Duplex {
+        &mut *self.io
+    }
+
     async fn more(&mut self) -> bool {
         self.ahead.reserve(64 * 1024);
         let read = self.io.read_buf(&mut self.ahead).await;
