@@ -1,1 +1,3 @@
+//! How fast is the turn of streams?
+
 fn main() {}

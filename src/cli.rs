@@ -1,11 +1,11 @@
 //! What can the command line do? One file a subcommand.
 
 pub mod check;
+mod conversion;
 pub mod convert;
 pub mod demo;
 pub mod log;
 pub mod run;
-pub mod turn;
 
 use std::{
     ffi::OsString,

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use weir::cli::{Cli, Command, Exit, check, demo, run};
+use weir::cli::{Cli, Command, Exit, check, convert, demo, run};
 
 fn main() -> ExitCode {
     let cli = match Cli::read(env::args_os()) {
@@ -20,19 +20,9 @@ fn main() -> ExitCode {
     }
     let exit = match cli.command() {
         Command::Check(args) => check::run(&args, &mut output, &mut errors),
-        Command::Convert(args) => match args.turn(&mut errors) {
-            // To be joined: cli::convert::run(turn.from, &turn.event, turn.record_bytes_max, …).
-            Ok(turn) => not_joined(&format!("convert --from {}", turn.from.name)),
-            Err(exit) => exit,
-        },
+        Command::Convert(args) => convert::command(&args, io::stdin(), &mut output, &mut errors),
         Command::Demo(args) => demo::run(&args, &mut output, &mut errors),
         Command::Run(args) => run::run(&args, &mut output, &mut errors),
     };
     exit.into()
-}
-
-/// Stands in for the parts that are built apart from this one.
-fn not_joined(command: &str) -> Exit {
-    let _ = writeln!(io::stderr(), "weir {command}: this part is not joined yet");
-    Exit::Failure
 }

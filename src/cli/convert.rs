@@ -1,9 +1,13 @@
 //! How is a stream converted from standard input to standard output?
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::{
+    error::Error as _,
+    io::{self, ErrorKind, Read, Write},
+};
 
 use thiserror::Error;
 
+use super::{ConvertArgs, Exit};
 use crate::transcode::{
     framing::{DecodeError, EndOfInput, Framing},
     mapping,
@@ -12,9 +16,9 @@ use crate::transcode::{
 
 /// What is converted to what.
 #[derive(Debug, Clone)]
-pub struct Conversion<'a> {
+pub struct Conversion {
     /// How the input's records are cut.
-    pub from: &'a Framing,
+    pub from: &'static Framing,
     /// How a record becomes an event.
     pub event: mapping::Settings,
     /// The longest record, in bytes without its delimiter.
@@ -35,6 +39,34 @@ pub enum ConvertError {
     Decode(#[from] DecodeError),
 }
 
+/// Converts as the command line says, and tells `errors` where that fails.
+pub fn command(
+    args: &ConvertArgs,
+    input: impl Read,
+    output: &mut impl Write,
+    errors: &mut impl Write,
+) -> Exit {
+    let conversion = match args.conversion(errors) {
+        Ok(conversion) => conversion,
+        Err(exit) => return exit,
+    };
+    let error = match run(&conversion, input, output) {
+        Ok(()) => return Exit::Ok,
+        // Whoever read the events has seen enough.
+        Err(ConvertError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {
+            return Exit::Ok;
+        }
+        Err(error) => error,
+    };
+    let cause = error.source().map(ToString::to_string);
+    // The exit code tells as well, should no one read this.
+    let _ = writeln!(errors, "weir convert: {error}: {}", cause.unwrap_or_default());
+    match error {
+        ConvertError::Decode(_) => Exit::Data,
+        ConvertError::Read(_) | ConvertError::Write(_) => Exit::Failure,
+    }
+}
+
 /// Converts `input` to Server-Sent Events by the very transcoder of the proxy, and flushes after each
 /// read, so that what a slow writer sends is seen at once.
 ///
@@ -43,7 +75,7 @@ pub enum ConvertError {
 /// # Errors
 /// Reading, writing or decoding failed. The events before that are written and flushed, whole.
 pub fn run(
-    conversion: &Conversion<'_>,
+    conversion: &Conversion,
     mut input: impl Read,
     mut output: impl Write,
 ) -> Result<(), ConvertError> {

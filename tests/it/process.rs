@@ -235,11 +235,11 @@ fn convert_writes_each_event_before_the_next_record_comes() {
 async fn it_survives_running_out_of_descriptors() {
     let backend = Backend::bind().await;
     let (_directory, path) = file(&backend.endpoint(), "127.0.0.1:0");
-    let limited = format!("ulimit -Hn 40 && exec {WEIR} run --config {path}");
+    let limited = format!("ulimit -n 80 && exec {WEIR} run --config {path}");
     let mut weir = Process::start(Command::new("sh").args(["-c", &limited]));
     let address = weir.address();
     let mut crowd = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..120 {
         crowd.push(Client::connect(&address).await);
     }
     // One of the crowd that was accepted still works at the limit; after they leave, so do newcomers.

@@ -1,24 +1,13 @@
-//! What does `weir convert` turn, and how?
+//! What does `weir convert` convert, as the command line says?
 
 use std::{io::Write, path::Path};
 
-use super::{ConvertArgs, Exit};
+use super::{ConvertArgs, Exit, convert::Conversion};
 use crate::{
     config,
     route::{Limits, Policy},
-    transcode::{framing::Framing, mapping},
+    transcode::mapping,
 };
-
-/// What the transcoder needs to know.
-#[derive(Debug, Clone)]
-pub struct Turn {
-    /// How the input's records are cut.
-    pub from: &'static Framing,
-    /// How a record becomes an event.
-    pub event: mapping::Settings,
-    /// The longest record, in bytes.
-    pub record_bytes_max: usize,
-}
 
 impl ConvertArgs {
     /// Gathers the settings from the command line and, where it names one, the route. Tells
@@ -26,7 +15,7 @@ impl ConvertArgs {
     ///
     /// # Errors
     /// How the process is to end.
-    pub fn turn(&self, errors: &mut impl Write) -> Result<Turn, Exit> {
+    pub fn conversion(&self, errors: &mut impl Write) -> Result<Conversion, Exit> {
         let (event, limits) = match (&self.config, &self.route) {
             (Some(file), Some(route)) => {
                 let policy = policy(file, route, errors)?;
@@ -34,7 +23,7 @@ impl ConvertArgs {
             }
             _ => (mapping::Settings::default(), Limits::default()),
         };
-        Ok(Turn {
+        Ok(Conversion {
             from: self.from,
             event,
             record_bytes_max: limits.record_bytes_max,
