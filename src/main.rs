@@ -14,10 +14,13 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let (mut output, mut errors) = (io::stdout().lock(), io::stderr());
-    if let Err(error) = cli.log.start() {
-        let _ = writeln!(errors, "--log or RUST_LOG: {error}");
-        return Exit::Usage.into();
-    }
+    let _log = match cli.log.start() {
+        Ok(log) => log,
+        Err(error) => {
+            let _ = writeln!(errors, "--log or RUST_LOG: {error}");
+            return Exit::Usage.into();
+        }
+    };
     let exit = match cli.command() {
         Command::Check(args) => check::run(&args, &mut output, &mut errors),
         Command::Convert(args) => convert::command(&args, io::stdin(), &mut output, &mut errors),

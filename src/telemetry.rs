@@ -1,8 +1,12 @@
 //! Where do logs go, and in which shape?
+//!
+//! To standard error, through a queue of bounded length and a thread of their own: a pipe that nobody
+//! empties costs log lines, never a stream.
 
 use std::io::{self, IsTerminal as _};
 
 use thiserror::Error;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 /// The shape of the log's lines.
@@ -24,20 +28,31 @@ pub struct FilterError {
     source: ParseError,
 }
 
+/// How many lines may wait to be written; further ones are lost.
+const LINES_MAX: usize = 16 * 1024;
+
+/// Keeps the log going; what still waits is written when it is dropped.
+#[must_use = "the log ends when this is dropped"]
+pub struct Log(#[expect(dead_code, reason = "it is there to be dropped")] WorkerGuard);
+
 /// Sends the logs of the whole process to standard error from here on; only the first call counts.
 ///
 /// `filter` is a level, or a list of `target=level` (the form of `RUST_LOG`).
 ///
 /// # Errors
 /// The filter cannot be read.
-pub fn begin_log(filter: &str, format: LogFormat) -> Result<(), FilterError> {
+pub fn begin_log(filter: &str, format: LogFormat) -> Result<Log, FilterError> {
     let env_filter = EnvFilter::try_new(filter).map_err(|source| FilterError {
         filter: filter.to_owned(),
         source,
     })?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_MAX)
+        .lossy(true)
+        .finish(io::stderr());
     let log = fmt()
         .with_env_filter(env_filter)
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false);
     // Where it has begun already, its first settings stay.
@@ -45,5 +60,5 @@ pub fn begin_log(filter: &str, format: LogFormat) -> Result<(), FilterError> {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
-    Ok(())
+    Ok(Log(guard))
 }
