@@ -22,7 +22,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// How long a connection may take over each part.
     pub timeouts: Timeouts,
-    /// The most connections open at once; further ones wait in the kernel's queue.
+    /// The most connections served at once; one more for each worker waits for a place, and further ones
+    /// wait in the kernel's queue.
     pub connections_max: usize,
 }
 

@@ -48,6 +48,8 @@ const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
 const PING: Duration = Duration::from_secs(20);
 /// How long the client may take to close its side after ours, as long as it sends the rest of a body.
 const LINGER: Duration = Duration::from_secs(30);
+/// The same where no request came in time, so that nothing has been written lately.
+const LINGER_IDLE: Duration = Duration::from_secs(1);
 
 /// Why a connection was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,9 +231,14 @@ impl Guard {
         // Those who stop wait for this, too.
         let _watch = self.watch;
         drop(self.transport);
-        if matches!(end, End::Protocol | End::Idle) && transport.is_alone() {
+        let limit = match end {
+            End::Protocol => LINGER,
+            End::Idle => LINGER_IDLE,
+            End::Gone | End::Stalled => return,
+        };
+        if transport.is_alone() {
             // Bounded: whoever does not close in time is cut.
-            drop(timeout(LINGER, transport.linger()).await);
+            drop(timeout(limit, transport.linger()).await);
         }
     }
 

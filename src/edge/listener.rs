@@ -299,26 +299,30 @@ impl WorkerListener {
     pub async fn serve(self, proxy: Rc<Proxy>) -> io::Result<()> {
         let accepting = Accepting::new(self.socket)?;
         loop {
-            let Ok(place) = Arc::clone(&self.connections).acquire_owned().await else {
-                return Ok(());
-            };
-            match accepting.accept().await {
-                Ok((io, peer)) => {
-                    let incoming = Incoming {
-                        settings: Arc::clone(&self.settings),
-                        tls: self.tls.clone(),
-                        proxy: Rc::clone(&proxy),
-                        peer,
-                        place,
-                    };
-                    tokio::task::spawn_local(incoming.serve(io));
-                }
+            let (io, peer) = match accepting.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) if is_exhausted(&error) => {
                     warn!(%error, "No connection can be accepted; raise the limit of open files.");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
                 }
-                Err(error) => debug!(%error, "A connection was lost before it was accepted."),
-            }
+                Err(error) => {
+                    debug!(%error, "A connection was lost before it was accepted.");
+                    continue;
+                }
+            };
+            // Only now: a place held while nothing comes would be missing where something does.
+            let Ok(place) = Arc::clone(&self.connections).acquire_owned().await else {
+                return Ok(());
+            };
+            let incoming = Incoming {
+                settings: Arc::clone(&self.settings),
+                tls: self.tls.clone(),
+                proxy: Rc::clone(&proxy),
+                peer,
+                place,
+            };
+            tokio::task::spawn_local(incoming.serve(io));
         }
     }
 }
