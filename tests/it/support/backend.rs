@@ -1,6 +1,6 @@
 //! A backend that does as it is told, byte by byte.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, task::Poll};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -45,6 +45,11 @@ impl Backend {
         Connection {
             stream: BufReader::new(stream),
         }
+    }
+
+    /// Whether the proxy has made no further connection.
+    pub async fn is_alone(&self) -> bool {
+        std::future::poll_fn(|cx| Poll::Ready(self.listener.poll_accept(cx).is_pending())).await
     }
 
     /// Accepts a connection, reads its request's head and answers with this head.

@@ -184,6 +184,12 @@ impl Client {
         String::from_utf8(std::mem::take(&mut self.ahead)).expect("text")
     }
 
+    /// Reads until the proxy closes, and gives what came: bytes of any kind.
+    pub async fn rest_bytes(&mut self) -> Vec<u8> {
+        soon("the proxy to close", async { while self.more().await {} }).await;
+        std::mem::take(&mut self.ahead)
+    }
+
     /// Reads a chunked response until its last chunk or the proxy's close: what it held, and whether the
     /// message was complete.
     pub async fn rest_or_last_chunk(&mut self) -> (String, bool) {
