@@ -44,9 +44,16 @@ impl Mapping {
         }
     }
 
-    /// The event of `record`.
+    /// The data of a record that becomes an event of nothing else.
     #[inline]
-    pub(super) fn event<'a>(&'a mut self, record: Record<'a>) -> Event<'a> {
+    pub(super) fn data_alone<'a>(&self, record: &Record<'a>) -> Option<&'a [u8]> {
+        let is_configured = self.name.is_some() || matches!(self.retry, Retry::Due(_));
+        let has_fields = record.name.is_some() || record.id.is_some() || record.retry_ms.is_some();
+        record.data.filter(|_| !is_configured && !has_fields)
+    }
+
+    /// The event of `record`.
+    pub(super) fn event<'a>(&'a mut self, record: &Record<'a>) -> Event<'a> {
         let name = match &self.name {
             Some(name) => Some(name.as_text()),
             None => record.name.and_then(FieldText::sanitize),
@@ -86,7 +93,7 @@ mod tests {
     #[test]
     fn without_settings_the_record_decides() {
         let mut mapping = Mapping::new(&Settings::default());
-        let event = mapping.event(record());
+        let event = mapping.event(&record());
         assert_eq!(event.name.unwrap().as_str(), "theirs");
         assert_eq!(event.id.unwrap().as_str(), "7");
         assert_eq!(event.retry_ms, Some(9));
@@ -98,7 +105,7 @@ mod tests {
             name: Some(FieldValue::new("ours").unwrap()),
             retry: None,
         });
-        assert_eq!(mapping.event(record()).name.unwrap().as_str(), "ours");
+        assert_eq!(mapping.event(&record()).name.unwrap().as_str(), "ours");
     }
 
     #[test]
@@ -111,15 +118,15 @@ mod tests {
             data: None,
             ..record()
         };
-        assert_eq!(mapping.event(id_only).retry_ms, None);
-        assert_eq!(mapping.event(record()).retry_ms, Some(3000));
-        assert_eq!(mapping.event(record()).retry_ms, None);
+        assert_eq!(mapping.event(&id_only).retry_ms, None);
+        assert_eq!(mapping.event(&record()).retry_ms, Some(3000));
+        assert_eq!(mapping.event(&record()).retry_ms, None);
     }
 
     #[test]
     fn a_strangers_line_ends_and_nul_do_not_get_through() {
         let mut mapping = Mapping::new(&Settings::default());
-        let event = mapping.event(Record {
+        let event = mapping.event(&Record {
             name: Some(b"a\ndata: forged"),
             id: Some(b"1\0"),
             ..record()

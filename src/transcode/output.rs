@@ -15,6 +15,9 @@ pub trait Encoder {
     /// sets `id` or `retry`, and where there was nothing to write.
     fn event(&self, event: &Event<'_>, out: &mut Vec<u8>) -> bool;
 
+    /// Appends an event of data and nothing else, which nearly all events of most streams are.
+    fn data(&self, data: &[u8], out: &mut Vec<u8>);
+
     /// Appends what keeps intermediaries awake and clients asleep.
     fn heartbeat(&self, out: &mut Vec<u8>);
 

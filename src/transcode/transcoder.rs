@@ -45,11 +45,17 @@ impl Transcoder {
         while out.len() < out_bytes_max {
             // A borrow of its own for each record: `Decoder::next` ties its own borrow to the input's.
             let mut rest = *input;
-            let Some(record) = self.decoder.next(&mut rest)? else {
-                *input = &[];
-                break;
-            };
-            events += u64::from(write(&mut self.mapping, &self.encoder, record, out));
+            match self.decoder.next(&mut rest) {
+                // By reference: to move a record costs more than to write a short one.
+                Ok(Some(ref record)) => {
+                    events += u64::from(write(&mut self.mapping, &self.encoder, record, out));
+                }
+                Ok(None) => {
+                    *input = &[];
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
             *input = &input[input.len() - rest.len()..];
         }
         Ok(events)
@@ -63,7 +69,7 @@ impl Transcoder {
         let Some(record) = self.decoder.finish(end)? else {
             return Ok(0);
         };
-        let is_event = write(&mut self.mapping, &self.encoder, record, out);
+        let is_event = write(&mut self.mapping, &self.encoder, &record, out);
         Ok(u64::from(is_event))
     }
 
@@ -93,8 +99,12 @@ impl Transcoder {
 fn write(
     mapping: &mut Mapping,
     encoder: &impl Encoder,
-    record: Record<'_>,
+    record: &Record<'_>,
     out: &mut Vec<u8>,
 ) -> bool {
-    encoder.event(&mapping.event(record), out)
+    let Some(data) = mapping.data_alone(record) else {
+        return encoder.event(&mapping.event(record), out);
+    };
+    encoder.data(data, out);
+    true
 }

@@ -7,6 +7,12 @@
     reason = "tests fail by panicking, and are their own documentation"
 )]
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy knows only functions marked as tests, and what they share fails in the same way"
+)]
+
 mod sse_reader;
 mod support;
 mod transcode;

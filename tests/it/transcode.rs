@@ -281,11 +281,30 @@ proptest! {
 
 #[test]
 fn the_first_event_carries_what_is_configured_once() {
-    let hand = Hand::whole(100, EndOfInput::Verified);
-    let outcome = turn(by_name("ndjson").unwrap(), &settings(), b"{}\n[]\n", &hand);
-    let expected = "event: tick\nretry: 1500\ndata: {}\n\nevent: tick\ndata: []\n\n";
-    assert_eq!(String::from_utf8(outcome.out).unwrap(), expected);
-    assert_eq!(outcome.events, 2);
+    let retry_only = mapping::Settings {
+        name: None,
+        ..settings()
+    };
+    let name_only = mapping::Settings {
+        retry: None,
+        ..settings()
+    };
+    for (event, expected) in [
+        (
+            settings(),
+            "event: tick\nretry: 1500\ndata: {}\n\nevent: tick\ndata: []\n\n",
+        ),
+        (retry_only, "retry: 1500\ndata: {}\n\ndata: []\n\n"),
+        (
+            name_only,
+            "event: tick\ndata: {}\n\nevent: tick\ndata: []\n\n",
+        ),
+    ] {
+        let hand = Hand::whole(100, EndOfInput::Verified);
+        let outcome = turn(by_name("ndjson").unwrap(), &event, b"{}\n[]\n", &hand);
+        assert_eq!(String::from_utf8(outcome.out).unwrap(), expected);
+        assert_eq!(outcome.events, 2);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub(super) struct Cutter {
     /// The start of the line whose end has not arrived, or the line that is lent.
     /// Invariant: `carry.len() <= line_bytes_max + 1` (the one may be a CR that belongs to the end).
     carry: Vec<u8>,
-    /// Whether `carry` was given out whole, and must be gone before the next line.
+    /// Whether `carry` was given out whole, and must be gone before the next line. Then it is not empty.
     is_lent: bool,
     /// The longest line, without its end.
     line_bytes_max: usize,
@@ -44,6 +44,24 @@ impl Cutter {
     /// The line is too long, whatever comes.
     #[inline]
     pub(super) fn cut<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        end: Option<usize>,
+    ) -> Result<Option<Line<'i>>, DecodeError> {
+        match end {
+            Some(end) if self.carry.is_empty() && end <= self.line_bytes_max => {
+                let (head, tail) = input.split_at(end);
+                *input = &tail[1..];
+                Ok(Some(Line::Chunk(head)))
+            }
+            _ => self.cut_at_edge(input, end),
+        }
+    }
+
+    /// Cuts a line that is not simply there: it began in an earlier chunk, ends in a later one, or
+    /// has the limit's length.
+    #[inline(never)]
+    fn cut_at_edge<'i>(
         &mut self,
         input: &mut &'i [u8],
         end: Option<usize>,

@@ -121,6 +121,26 @@ fn a_flushed_piece_is_available_at_once() {
     }
 }
 
+/// A decoder with a window of its own may stop when that is full, with nothing left of the input.
+#[test]
+fn a_long_run_is_available_at_once_whatever_its_length() {
+    for bytes in (32_000..34_500)
+        .step_by(7)
+        .chain((64_000..110_000).step_by(611))
+    {
+        for (name, mut encoder) in codings() {
+            let piece = vec![b'x'; bytes];
+            let coded = flushed(encoder.as_mut(), &piece);
+            let mut inflater = Inflater::for_coding(name).unwrap();
+            let mut out = Vec::new();
+            inflater
+                .push(&mut coded.as_slice(), &mut out, 1 << 20)
+                .unwrap();
+            assert_eq!(out.len(), bytes, "{name}");
+        }
+    }
+}
+
 #[test]
 fn every_cut_and_every_room_gives_the_same() {
     for (name, mut encoder) in codings() {

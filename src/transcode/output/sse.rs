@@ -11,7 +11,6 @@ use super::{Encoder, Event};
 pub struct Sse;
 
 impl Encoder for Sse {
-    #[inline]
     fn event(&self, event: &Event<'_>, out: &mut Vec<u8>) -> bool {
         let before = out.len();
         if let Some(id) = &event.id {
@@ -25,14 +24,28 @@ impl Encoder for Sse {
         if let Some(retry_ms) = event.retry_ms {
             write_retry(retry_ms, out);
         }
-        if let Some(bytes) = event.data {
-            data(bytes, out);
+        if let Some(data) = event.data {
+            self.data(data, out);
             return true;
         }
         if out.len() > before {
             out.push(b'\n');
         }
         false
+    }
+
+    /// One `data` line for each line of it: a bare CR also ends one for the client (§9.2.5). Invalid
+    /// UTF-8 is replaced as the client's decoder would, so that no raw byte of it is forwarded.
+    #[inline]
+    fn data(&self, data: &[u8], out: &mut Vec<u8>) {
+        if is_plain(data) {
+            out.reserve(DATA.len() + data.len() + END.len());
+            out.extend_from_slice(DATA);
+            out.extend_from_slice(data);
+            out.extend_from_slice(END);
+        } else {
+            data_lines(data, out);
+        }
     }
 
     /// A comment line alone: after a blank line too, some clients dispatch an empty event.
@@ -55,55 +68,49 @@ impl Encoder for Sse {
     }
 }
 
-/// Appends `bytes` as `data` lines, one for each line of them, and the blank line.
-///
-/// A bare CR also ends a line for the client (§9.2.5), so it is split there too. Invalid UTF-8 is
-/// replaced as the client's decoder would, so that no raw byte of it is forwarded.
-#[inline]
-fn data(bytes: &[u8], out: &mut Vec<u8>) {
-    if is_plain(bytes) {
-        out.reserve(bytes.len() + DATA.len() + 2);
-        out.extend_from_slice(DATA);
-        out.extend_from_slice(bytes);
-        out.extend_from_slice(b"\n\n");
-    } else {
-        data_lines(bytes, out);
-    }
-}
-
 /// Whether `bytes` hold only ASCII without CR and LF, and so can be one line as they are.
 ///
-/// Whole blocks without branches are what the compiler turns into vector instructions.
+/// Long ones go by blocks without branches, which the compiler turns into vector instructions;
+/// short ones by words, where setting vectors up would cost more than it saves.
 #[inline]
 fn is_plain(bytes: &[u8]) -> bool {
-    if let Some((blocks, tail)) = last_block::<64>(bytes) {
-        return blocks.iter().all(is_plain_block) && is_plain_block(tail);
+    if let Some(tail) = bytes.last_chunk() {
+        // The last block may overlap the one before.
+        return bytes.as_chunks().0.iter().all(is_plain_block) && is_plain_block(tail);
     }
-    if let Some((blocks, tail)) = last_block::<16>(bytes) {
-        return blocks.iter().all(is_plain_block) && is_plain_block(tail);
+    if let Some(tail) = bytes.last_chunk() {
+        let mut words = bytes.as_chunks().0.iter();
+        return words.all(|word| is_plain_word(*word)) && is_plain_word(*tail);
     }
     bytes.iter().all(|byte| special_bits(*byte) == 0)
 }
 
-/// The whole blocks of `bytes`, and the last `N` bytes, which may overlap them.
 #[inline]
-fn last_block<const N: usize>(bytes: &[u8]) -> Option<(&[[u8; N]], &[u8; N])> {
-    let tail = bytes.last_chunk::<N>()?;
-    Some((bytes.as_chunks::<N>().0, tail))
-}
-
-#[inline]
-fn is_plain_block<const N: usize>(block: &[u8; N]) -> bool {
-    let specials = block
+fn is_plain_block(block: &[u8; 64]) -> bool {
+    block
         .iter()
-        .fold(0, |found, byte| found | special_bits(*byte));
-    specials == 0
+        .fold(0, |found, byte| found | special_bits(*byte))
+        == 0
 }
 
 /// Not 0 for CR, LF and whatever is not ASCII; no branches.
 #[inline]
 fn special_bits(byte: u8) -> u8 {
     u8::from(byte == b'\n') | u8::from(byte == b'\r') | (byte & 0x80)
+}
+
+#[inline]
+fn is_plain_word(word: [u8; 8]) -> bool {
+    let word = u64::from_ne_bytes(word);
+    let is_lf = zeros(word ^ (ONES * u64::from(b'\n')));
+    let is_cr = zeros(word ^ (ONES * u64::from(b'\r')));
+    (word | is_lf | is_cr) & HIGHS == 0
+}
+
+/// Sets the high bit of the lowest zero byte, if there is one; bits above it may be wrong.
+#[inline]
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word
 }
 
 #[cold]
@@ -121,7 +128,7 @@ fn data_lines(bytes: &[u8], out: &mut Vec<u8>) {
         let is_crlf = rest[end..].starts_with(b"\r\n");
         rest = &rest[end + 1 + usize::from(is_crlf)..];
     }
-    out.extend_from_slice(b"\n\n");
+    out.extend_from_slice(END);
 }
 
 /// Appends one line, with U+FFFD for what is not UTF-8.
@@ -153,6 +160,13 @@ fn json_string(text: &str, out: &mut Vec<u8>) {
 }
 
 const DATA: &[u8] = b"data: ";
+
+/// Ends the last line, and the event.
+const END: &[u8] = b"\n\n";
+
+/// A one, and a high bit, in each byte of a word.
+const ONES: u64 = u64::MAX / 0xFF;
+const HIGHS: u64 = ONES << 7;
 
 #[cfg(test)]
 mod tests {
