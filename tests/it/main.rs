@@ -7,12 +7,6 @@
     reason = "tests fail by panicking, and are their own documentation"
 )]
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "clippy knows only functions marked as tests, and what they share fails in the same way"
-)]
-
 mod sse_reader;
 mod support;
 mod transcode;
@@ -24,5 +18,6 @@ mod trailers;
 mod reuse;
 mod upgrades;
 mod edge;
+mod tls;
 mod process;
 mod tidy;
