@@ -302,7 +302,7 @@ async fn within_first_byte<T>(
     loop {
         let deadline = upload.moved_at() + limit;
         if let Ok(reply) = tokio::time::timeout_at(deadline, &mut reply).await {
-            return reply;
+            return reply.map_err(|refusal| blame(refusal, &upload));
         }
         if upload.moved_at() + limit <= Instant::now() {
             let limit = humantime::format_duration(limit);
@@ -310,6 +310,15 @@ async fn within_first_byte<T>(
             return Err(Refusal::new(Kind::FirstByteTimeout, detail));
         }
     }
+}
+
+/// The refusal, but where the client's own body broke that.
+fn blame(refusal: Refusal, upload: &UploadWatch) -> Refusal {
+    if upload.is_broken() {
+        let detail = "the request's body is malformed, or ended before its end";
+        return Refusal::new(Kind::BadRequest, detail);
+    }
+    refusal
 }
 
 /// The source of a reply's plain bytes; the source as it was where its content coding is unknown.
@@ -371,6 +380,12 @@ fn refuse(refusal: &Refusal, mut record: Record) -> Response<ResponseBody> {
     let mut response = refusal.response();
     record.status = Some(response.status());
     record.ending = Ending::Refused(refusal.kind);
+    let is_doubtful = matches!(refusal.kind, Kind::BadRequest | Kind::NotImplemented);
+    if is_doubtful && !record.is_http2() {
+        // Where such a request ends may be a matter of opinion, too.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     if record.is_head() {
         // hyper leaves the body out by itself only over HTTP/1.
         let length = response.body().len().into();

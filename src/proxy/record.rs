@@ -83,6 +83,12 @@ impl Record {
         self.method == Method::HEAD
     }
 
+    /// Whether the request came over HTTP/2.
+    #[must_use]
+    pub(super) fn is_http2(&self) -> bool {
+        self.version == Version::HTTP_2
+    }
+
     /// When the request came.
     #[must_use]
     pub(super) fn begun_at(&self) -> Instant {

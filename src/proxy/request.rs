@@ -43,6 +43,9 @@ pub(super) fn check(request: &Request<Incoming>) -> Result<String, Refusal> {
         let detail = "the request has a transfer coding other than chunked";
         return Err(Refusal::new(Kind::NotImplemented, detail));
     }
+    if !is_path(request) {
+        return bad("the target is neither a path nor a whole URI");
+    }
     if has_dot_segment(request.uri().path()) {
         return bad("the path has a segment . or .., which clients resolve before they send it");
     }
@@ -50,24 +53,36 @@ pub(super) fn check(request: &Request<Incoming>) -> Result<String, Refusal> {
         let detail = "the request has come through this proxy before; an upstream leads back to it";
         return Err(Refusal::new(Kind::Loop, detail));
     }
+    host(request).map_err(|detail| Refusal::new(Kind::BadRequest, detail))
+}
+
+/// The one host that target and fields agree upon (RFC 9112 §3.2); empty where HTTP/1.0 names none.
+fn host(request: &Request<Incoming>) -> Result<String, &'static str> {
     let mut fields = host_field(request);
     let field = fields.next();
     if fields.next().is_some() {
-        return bad("the request has more than one Host field");
+        return Err("the request has more than one Host field");
     }
-    if let Some(None) = field {
-        return bad("the Host field is not text");
+    let field = match field {
+        Some(None) => return Err("the Host field is not text"),
+        Some(field) => field,
+        None => None,
+    };
+    let version = request.version();
+    let target = authority(request.uri());
+    if [field, target].into_iter().flatten().any(|host| !is_host(host)) {
+        return Err("the host is not a name or address, with a port or without");
     }
-    let field = field.flatten();
-    match (authority(request.uri()), field) {
-        (Some(authority), Some(field))
-            if request.version() == Version::HTTP_2 && !authority.eq_ignore_ascii_case(field) =>
+    match (target, field) {
+        (_, None) if version == Version::HTTP_11 => Err("the request has no Host field"),
+        (Some(target), Some(field))
+            if version == Version::HTTP_2 && !target.eq_ignore_ascii_case(field) =>
         {
-            bad("the Host field and the :authority differ")
+            Err("the Host field and the :authority differ")
         }
         (Some(host), _) | (None, Some(host)) => Ok(host.to_owned()),
-        (None, None) if request.version() == Version::HTTP_10 => Ok(String::new()),
-        (None, None) => bad("the request has no Host field"),
+        (None, None) if version == Version::HTTP_10 => Ok(String::new()),
+        (None, None) => Err("the request has no Host field"),
     }
 }
 
@@ -106,13 +121,27 @@ fn host_field(request: &Request<Incoming>) -> impl Iterator<Item = Option<&str>>
         .map(|value| value.to_str().ok())
 }
 
-/// Whether the body is in a transfer coding beyond chunked, which hyper leaves in place.
+/// Whether the target is a path, also within a whole URI; `*` is one for OPTIONS (RFC 9112 §3.2).
+fn is_path(request: &Request<Incoming>) -> bool {
+    let path = request.uri().path();
+    path.starts_with('/') || (path == "*" && *request.method() == Method::OPTIONS)
+}
+
+/// Whether the text is a host and perhaps a port (RFC 9110 §7.2); user information is neither.
+fn is_host(text: &str) -> bool {
+    let after_bracket = text.rfind(']').map_or(0, |end| end + 1);
+    let port = text[after_bracket..].split_once(':').map_or("", |(_, port)| port);
+    let is_authority = text.is_empty() || text.parse::<http::uri::Authority>().is_ok();
+    is_authority && !text.contains('@') && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether the body is in a transfer coding beyond one chunked, which hyper leaves in place.
 fn is_coded(request: &Request<Incoming>) -> bool {
-    request
-        .headers()
-        .get_all(header::TRANSFER_ENCODING)
-        .iter()
-        .any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    let is_other = codings
+        .next()
+        .is_some_and(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    is_other || codings.next().is_some()
 }
 
 /// Whether a segment is `.` or `..`, also with its dots percent-encoded: routes match the path as
@@ -126,7 +155,17 @@ fn has_dot_segment(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::has_dot_segment;
+    use super::{has_dot_segment, is_host};
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in ["", "a", "a.b:80", "127.0.0.1", "[::1]", "[::1]:80", "a:", "a_b"] {
+            assert!(is_host(host), "{host:?}");
+        }
+        for host in ["a b", "a/b", "a@b", "a:b", "a, b", "[::1", "[::1]:x", "a?b", "a#b", "::1", "a:1:2"] {
+            assert!(!is_host(host), "{host:?}");
+        }
+    }
 
     #[test]
     fn dot_segments_are_seen_through_their_encoding() {

@@ -31,6 +31,7 @@ pub struct Upload {
 pub struct UploadWatch {
     moved_at: Cell<Instant>,
     is_done: Cell<bool>,
+    is_broken: Cell<bool>,
     leftover: RefCell<Option<Incoming>>,
     discarded_bytes: Cell<usize>,
 }
@@ -45,6 +46,7 @@ impl Upload {
             watch: Rc::new(UploadWatch {
                 moved_at: Cell::new(now),
                 is_done: Cell::new(is_empty),
+                is_broken: Cell::new(false),
                 leftover: RefCell::new(None),
                 discarded_bytes: Cell::new(0),
             }),
@@ -92,6 +94,7 @@ impl Body for Upload {
         let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
         let is_last = !matches!(frame, Some(Ok(_))) || body.is_end_stream();
         if is_last {
+            self.watch.is_broken.set(matches!(frame, Some(Err(_))));
             self.finish();
         } else {
             self.watch.moved_at.set(Instant::now());
@@ -123,6 +126,12 @@ impl UploadWatch {
     #[must_use]
     pub fn moved_at(&self) -> Instant {
         self.moved_at.get()
+    }
+
+    /// Whether the client's body broke off or was malformed.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.is_broken.get()
     }
 
     /// Reads and forgets what the upstream does not take any more, if there is such a rest.
