@@ -19,5 +19,6 @@ mod reuse;
 mod upgrades;
 mod edge;
 mod tls;
+mod requests;
 mod process;
 mod tidy;

@@ -137,10 +137,16 @@ impl Connection {
 
     /// Waits until the proxy closes the connection.
     pub async fn closed(&mut self) {
+        self.rest().await;
+    }
+
+    /// Reads until the proxy closes the connection, and gives what came.
+    pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         let read = soon("the proxy to close", self.stream.read_to_end(&mut rest)).await;
         // A reset is as good an end as any.
         drop(read);
+        rest
     }
 
     /// Reads a chunked body to its end, after these bytes: what came, and whether its last chunk did.
