@@ -187,12 +187,14 @@ impl Http1Source {
         home: Rc<Pool>,
         upload: Rc<UploadWatch>,
     ) -> (http::response::Parts, Self) {
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
+        let end = end_of(&head);
+        tell_one_length(&mut head);
         let source = Self {
             body,
             connection,
             home,
-            end: end_of(&head),
+            end,
             trailers: None,
             upload,
         };
@@ -271,6 +273,20 @@ impl Source for Http1Source {
     fn drive(&mut self, cx: &mut Context<'_>) {
         self.upload.poll_discard(cx);
         self.poll_connection(cx);
+    }
+}
+
+/// Leaves one length, or none where chunks say it: hyper reads such a reply right, but would write it wrong
+/// (RFC 9112 §6.3).
+fn tell_one_length(head: &mut http::response::Parts) {
+    let is_chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
+    let said = head.headers.remove(header::CONTENT_LENGTH);
+    // The same length may be said several times, as a list or as fields; hyper has compared them.
+    let length = said.as_ref().and_then(|said| said.to_str().ok()?.split(',').next());
+    if let Some(length) = length.and_then(|length| length.trim().parse::<u64>().ok())
+        && !is_chunked
+    {
+        head.headers.insert(header::CONTENT_LENGTH, length.into());
     }
 }
 
