@@ -19,6 +19,7 @@ mod reuse;
 mod upgrades;
 mod edge;
 mod tls;
+mod replies;
 mod requests;
 mod process;
 mod tidy;
