@@ -75,7 +75,9 @@ impl App {
         let listeners = config.listeners.into_iter().map(bound);
         let listeners = listeners.collect::<Result<_, _>>()?;
         let admin = config.admin.as_ref();
-        let admin = admin.map(|address| listener::open(address, 1)).transpose()?;
+        let admin = admin
+            .map(|address| listener::open(address, 1))
+            .transpose()?;
         Ok(Self {
             threads: config.threads,
             drain: config.drain,
@@ -211,9 +213,7 @@ impl Worker {
     }
 }
 
-fn spawn(
-    task: impl Future<Output = io::Result<()>> + 'static,
-) -> tokio::task::JoinHandle<()> {
+fn spawn(task: impl Future<Output = io::Result<()>> + 'static) -> tokio::task::JoinHandle<()> {
     tokio::task::spawn_local(async move {
         if let Err(error) = task.await {
             error!(%error, "A listener could not be watched.");

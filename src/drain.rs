@@ -113,7 +113,9 @@ impl Watch {
     /// Whether the window has passed, so that whatever is left is cut.
     #[must_use]
     pub fn is_over(&self, now: Instant) -> bool {
-        self.drain.window().is_some_and(|window| window.until <= now)
+        self.drain
+            .window()
+            .is_some_and(|window| window.until <= now)
     }
 }
 

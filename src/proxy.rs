@@ -120,8 +120,8 @@ impl Proxy {
             link,
             route,
         };
-        let protocol = headers::upgrade(request.headers())
-            .filter(|_| request.version() == Version::HTTP_11);
+        let protocol =
+            headers::upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11);
         let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
         let policy = &exchange.route.policy;
         let peer = &exchange.link.connection.peer;
@@ -167,13 +167,18 @@ impl Proxy {
 
     /// The response to a reply: its conversion, or the reply as it is.
     fn respond(&self, exchange: Exchange, reply: Reply, record: Record) -> Response<ResponseBody> {
-        let Reply { mut head, source, lease } = reply;
+        let Reply {
+            mut head,
+            source,
+            lease,
+        } = reply;
         let policy = &exchange.route.policy;
         let negotiated = negotiate::plan(policy, &exchange.wants, &head);
         let opened = match negotiated.plan {
             Plan::Pass => Err(source),
-            Plan::Convert(framing) => plain(&head.headers, source)
-                .map(|source| (source, transcoder(policy, framing))),
+            Plan::Convert(framing) => {
+                plain(&head.headers, source).map(|source| (source, transcoder(policy, framing)))
+            }
         };
         headers::strip_hop_by_hop(&mut head.headers);
         if negotiated.is_by_accept {
@@ -345,7 +350,11 @@ fn plain(
 /// What the relay needs of a reply that came after the response's head.
 fn open_late(policy: &Policy, wants: &Wants, reply: Reply) -> Result<Opened, Fault> {
     let fault = |message: String| Fault::new(Ending::UpstreamError, message);
-    let Reply { head, source, lease } = reply;
+    let Reply {
+        head,
+        source,
+        lease,
+    } = reply;
     if !head.status.is_success() {
         return Err(fault(format!("the upstream answered {}", head.status)));
     }
@@ -389,7 +398,9 @@ fn refuse(refusal: &Refusal, mut record: Record) -> Response<ResponseBody> {
     if record.is_head() {
         // hyper leaves the body out by itself only over HTTP/1.
         let length = response.body().len().into();
-        response.headers_mut().insert(header::CONTENT_LENGTH, length);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length);
         return response.map(|_| ResponseBody::empty());
     }
     record.bytes = response.body().len() as u64;

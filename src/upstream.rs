@@ -142,7 +142,11 @@ impl Shared {
     pub fn new(settings: Settings) -> Result<Self, TrustError> {
         Ok(Self {
             trust: trust(&settings)?,
-            open_streams: settings.endpoints.iter().map(|_| AtomicUsize::new(0)).collect(),
+            open_streams: settings
+                .endpoints
+                .iter()
+                .map(|_| AtomicUsize::new(0))
+                .collect(),
             turn: AtomicUsize::new(0),
             settings,
         })
@@ -349,10 +353,13 @@ impl Upstream {
         if let Some(connection) = endpoint.http2.find() {
             return Ok(Ready::Http2(connection));
         }
-        let may_share = endpoint.is_http2.get().unwrap_or(match self.shared.settings.http {
-            HttpVersion::Http1 => false,
-            HttpVersion::Http2 | HttpVersion::Auto => true,
-        });
+        let may_share = endpoint
+            .is_http2
+            .get()
+            .unwrap_or(match self.shared.settings.http {
+                HttpVersion::Http1 => false,
+                HttpVersion::Http2 | HttpVersion::Auto => true,
+            });
         if !may_share {
             return self.connect(endpoint).await;
         }
@@ -432,7 +439,10 @@ pub fn plain_reply(
     let upload = Rc::clone(upload);
     let (head, source) = Http1Source::new(response, None, Rc::default(), upload);
     let has_body = !source.is_empty();
-    (head, has_body.then(|| Rc::new(RefCell::new(source)) as SharedSource))
+    (
+        head,
+        has_body.then(|| Rc::new(RefCell::new(source)) as SharedSource),
+    )
 }
 
 async fn send_http2(

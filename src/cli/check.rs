@@ -43,7 +43,10 @@ pub fn run(args: &CheckArgs, output: &mut impl Write, errors: &mut impl Write) -
 
 /// What is wrong inside the files of certificates and keys, which only those who use them can tell.
 fn certificate_faults(config: &Config) -> Vec<String> {
-    let listeners = config.listeners.iter().filter(|listener| !listener.tls.is_empty());
+    let listeners = config
+        .listeners
+        .iter()
+        .filter(|listener| !listener.tls.is_empty());
     let served = listeners.filter_map(|listener| {
         let fault = tls::server_config(&listener.tls, listener.http).err()?;
         Some(format!("listener {}: {fault}", listener.address))

@@ -60,7 +60,11 @@ pub fn command(
     };
     let cause = error.source().map(ToString::to_string);
     // The exit code tells as well, should no one read this.
-    let _ = writeln!(errors, "weir convert: {error}: {}", cause.unwrap_or_default());
+    let _ = writeln!(
+        errors,
+        "weir convert: {error}: {}",
+        cause.unwrap_or_default()
+    );
     match error {
         ConvertError::Decode(_) => Exit::Data,
         ConvertError::Read(_) | ConvertError::Write(_) => Exit::Failure,

@@ -23,7 +23,10 @@ pub fn run(args: &DemoArgs, output: &mut impl Write, errors: &mut impl Write) ->
         Ok(backend) => backend,
         Err(error) => {
             // Nobody is left to be told where standard error is gone.
-            let _ = writeln!(errors, "weir demo: the backend could not be started: {error}");
+            let _ = writeln!(
+                errors,
+                "weir demo: the backend could not be started: {error}"
+            );
             return Exit::Failure;
         }
     };

@@ -51,7 +51,10 @@ pub(super) fn serve(
         Err(error) => return failed(&error, errors),
     };
     let mut addresses = app.addresses();
-    addresses.extend(app.admin_address().map(|address| format!("admin={address}")));
+    addresses.extend(
+        app.admin_address()
+            .map(|address| format!("admin={address}")),
+    );
     let signals = runtime::Builder::new_current_thread().enable_all().build();
     let served = signals.map_err(StartError::from).and_then(|signals| {
         let _entered = signals.enter();

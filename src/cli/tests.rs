@@ -163,7 +163,9 @@ fn convert_takes_a_route() {
             panic!("{line}");
         };
         let mut errors = Vec::new();
-        let record_bytes_max = args.conversion(&mut errors).map(|found| found.record_bytes_max);
+        let record_bytes_max = args
+            .conversion(&mut errors)
+            .map(|found| found.record_bytes_max);
         assert_eq!(record_bytes_max, expected);
         assert_eq!(errors.is_empty(), expected.is_ok());
     }

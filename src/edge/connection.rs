@@ -22,7 +22,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::{Timeouts, transport::{Transport, View}};
+use super::{
+    Timeouts,
+    transport::{Transport, View},
+};
 use crate::{
     alarm::Alarm,
     drain,
@@ -216,7 +219,11 @@ impl Guard {
             .blocked_since
             .map(|since| (since + self.link.write_limit(), End::Stalled));
         let idle = self.idle_deadline(view).map(|at| (at, End::Idle));
-        let Some((at, end)) = [write, idle].into_iter().flatten().min_by_key(|&(at, _)| at) else {
+        let Some((at, end)) = [write, idle]
+            .into_iter()
+            .flatten()
+            .min_by_key(|&(at, _)| at)
+        else {
             return Poll::Pending;
         };
         std::task::ready!(self.alarm.poll_until(at, cx));

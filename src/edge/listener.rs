@@ -46,7 +46,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Debug, Error)]
 pub enum BindError {
     /// Another process has the address.
-    #[error("listener {address}: the address is in use by another process; stop it, or choose another address")]
+    #[error(
+        "listener {address}: the address is in use by another process; stop it, or choose another address"
+    )]
     InUse {
         /// The address.
         address: String,
@@ -193,7 +195,10 @@ impl Bound {
             connections: Arc::clone(&self.connections),
             socket,
         };
-        mem::take(&mut self.sockets).into_iter().map(share).collect()
+        mem::take(&mut self.sockets)
+            .into_iter()
+            .map(share)
+            .collect()
     }
 
     /// Removes the unix socket's file.
@@ -352,23 +357,21 @@ impl Incoming {
     async fn serve(self, io: Box<dyn Duplex>) {
         let timeouts = self.settings.timeouts;
         let (transport, is_http2) = match &self.tls {
-            Some(acceptor) => {
-                match timeout(timeouts.handshake, acceptor.accept(io)).await {
-                    Ok(Ok(stream)) => {
-                        let alpn = stream.get_ref().1.alpn_protocol();
-                        let is_http2 = alpn == Some(b"h2") || !self.settings.http.is_http1;
-                        (Transport::new(Box::new(stream)), is_http2)
-                    }
-                    Ok(Err(error)) => {
-                        debug!(peer = ?self.peer, %error, "A TLS handshake failed.");
-                        return;
-                    }
-                    Err(_) => {
-                        debug!(peer = ?self.peer, "A TLS handshake took too long.");
-                        return;
-                    }
+            Some(acceptor) => match timeout(timeouts.handshake, acceptor.accept(io)).await {
+                Ok(Ok(stream)) => {
+                    let alpn = stream.get_ref().1.alpn_protocol();
+                    let is_http2 = alpn == Some(b"h2") || !self.settings.http.is_http1;
+                    (Transport::new(Box::new(stream)), is_http2)
                 }
-            }
+                Ok(Err(error)) => {
+                    debug!(peer = ?self.peer, %error, "A TLS handshake failed.");
+                    return;
+                }
+                Err(_) => {
+                    debug!(peer = ?self.peer, "A TLS handshake took too long.");
+                    return;
+                }
+            },
             None => {
                 let transport = Transport::new(io);
                 let is_http2 = timeout(timeouts.header, self.sniff(&transport)).await;

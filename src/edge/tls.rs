@@ -85,10 +85,11 @@ fn load(
         settings.certificate.display().to_string(),
         settings.key.display().to_string(),
     );
-    let chain = pem::certificates(&settings.certificate).map_err(|source| TlsError::Certificate {
-        path: certificate.clone(),
-        source,
-    })?;
+    let chain =
+        pem::certificates(&settings.certificate).map_err(|source| TlsError::Certificate {
+            path: certificate.clone(),
+            source,
+        })?;
     let private = pem::private_key(&settings.key).map_err(|source| TlsError::Key {
         path: key.clone(),
         source,

@@ -3,11 +3,7 @@
 //! Each stream ends in exactly one of these ways; the code is the same in the `stream-error` event,
 //! the access log and the metrics.
 
-use crate::{
-    error::Kind,
-    transcode::framing::DecodeError,
-    upstream::source::SourceError,
-};
+use crate::{error::Kind, transcode::framing::DecodeError, upstream::source::SourceError};
 
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -80,7 +80,12 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// The body's length in bytes, where the head says it.
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// Whether the client can take trailers (RFC 9110 §10.1.4).
@@ -113,7 +118,10 @@ pub(super) fn to_upstream(headers: &mut HeaderMap, peer: &Peer, host: &str, vers
 
 /// Asks the upstream for bytes that can be converted, as they come (RFC 10036).
 pub(super) fn ask_for_stream(headers: &mut HeaderMap) {
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
     headers.insert(INCREMENTAL, HeaderValue::from_static("?1"));
 }
 
@@ -128,7 +136,10 @@ pub(super) fn converted(headers: &mut HeaderMap) {
     for name in CONVERTED_AWAY {
         headers.remove(name);
     }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     headers.insert(
         header::CACHE_CONTROL,
         HeaderValue::from_static("no-cache, no-transform"),
@@ -139,8 +150,8 @@ pub(super) fn converted(headers: &mut HeaderMap) {
 
 /// Says that the response depends on the request's `Accept`.
 pub(super) fn vary_by_accept(headers: &mut HeaderMap) {
-    let is_said = list(headers, &header::VARY)
-        .any(|name| name == "*" || name.eq_ignore_ascii_case("accept"));
+    let is_said =
+        list(headers, &header::VARY).any(|name| name == "*" || name.eq_ignore_ascii_case("accept"));
     if !is_said {
         headers.append(header::VARY, HeaderValue::from_static("Accept"));
     }
@@ -149,7 +160,12 @@ pub(super) fn vary_by_accept(headers: &mut HeaderMap) {
 /// Who asked, and for what: added to what trusted peers say, in place of what others say (RFC 7239).
 fn forwarded(headers: &mut HeaderMap, peer: &Peer, host: &str) {
     if !peer.is_trusted {
-        for name in [&header::FORWARDED, &FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST] {
+        for name in [
+            &header::FORWARDED,
+            &FORWARDED_FOR,
+            &FORWARDED_PROTO,
+            &FORWARDED_HOST,
+        ] {
             headers.remove(name);
         }
     }
@@ -265,7 +281,14 @@ mod tests {
             ("accept", "*/*"),
         ]);
         to_upstream(&mut fields, &peer(false), "example.com", Version::HTTP_11);
-        for gone in ["connection", "x-secret", "keep-alive", "transfer-encoding", "upgrade", "expect"] {
+        for gone in [
+            "connection",
+            "x-secret",
+            "keep-alive",
+            "transfer-encoding",
+            "upgrade",
+            "expect",
+        ] {
             assert!(!fields.contains_key(gone), "{gone}");
         }
         assert_eq!(fields["authorization"], "Bearer t");
@@ -287,7 +310,10 @@ mod tests {
         assert_eq!(fields["x-forwarded-for"], "192.0.2.7");
         assert_eq!(fields["x-forwarded-proto"], "https");
         assert_eq!(fields["x-forwarded-host"], "example.com");
-        assert_eq!(fields["forwarded"], "for=192.0.2.7;host=\"example.com\";proto=https");
+        assert_eq!(
+            fields["forwarded"],
+            "for=192.0.2.7;host=\"example.com\";proto=https"
+        );
         let mut fields = headers(&said);
         to_upstream(&mut fields, &peer(true), "example.com", Version::HTTP_2);
         assert_eq!(fields["x-forwarded-for"], "10.0.0.1, 192.0.2.7");

@@ -111,9 +111,8 @@ pub(super) fn plan(policy: &Policy, wants: &Wants, reply: &response::Parts) -> N
         return pass(false);
     };
     let is_by_accept = policy.to == To::Auto;
-    let prefers_reply = is_by_accept
-        && !reply_type.is_empty()
-        && wants.quality(&reply_type) > wants.quality(SSE);
+    let prefers_reply =
+        is_by_accept && !reply_type.is_empty() && wants.quality(&reply_type) > wants.quality(SSE);
     if prefers_reply || !wants.takes_events(policy) {
         return pass(is_by_accept);
     }
@@ -176,7 +175,9 @@ fn accept_quality(accept: &str, media_type: &str) -> u16 {
         let quality = parts
             .find_map(|parameter| {
                 let (name, value) = parameter.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("q").then(|| thousandths(value.trim()))
+                name.trim()
+                    .eq_ignore_ascii_case("q")
+                    .then(|| thousandths(value.trim()))
             })
             .unwrap_or(1000);
         if specificity > best.0 || (specificity == best.0 && quality > best.1) {
@@ -244,14 +245,42 @@ mod tests {
         let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
         let rows: &[(&str, To, &str, u16, &str, &str)] = &[
             ("auto", To::Auto, "", 200, ndjson, "ndjson"),
-            ("auto", To::Auto, "*/*", 200, "application/x-ndjson; charset=utf-8", "ndjson"),
+            (
+                "auto",
+                To::Auto,
+                "*/*",
+                200,
+                "application/x-ndjson; charset=utf-8",
+                "ndjson",
+            ),
             ("auto", To::Auto, SSE, 200, ndjson, "ndjson"),
             ("auto", To::Auto, "text/*", 200, ndjson, "ndjson"),
             ("auto", To::Auto, browser, 200, ndjson, "ndjson"),
             ("auto", To::Auto, ndjson, 200, ndjson, "pass"),
-            ("auto", To::Auto, "application/x-ndjson, */*;q=0.1", 200, ndjson, "pass"),
-            ("auto", To::Auto, "application/x-ndjson, text/event-stream", 200, ndjson, "ndjson"),
-            ("auto", To::Auto, "text/event-stream;q=0, */*", 200, ndjson, "pass"),
+            (
+                "auto",
+                To::Auto,
+                "application/x-ndjson, */*;q=0.1",
+                200,
+                ndjson,
+                "pass",
+            ),
+            (
+                "auto",
+                To::Auto,
+                "application/x-ndjson, text/event-stream",
+                200,
+                ndjson,
+                "ndjson",
+            ),
+            (
+                "auto",
+                To::Auto,
+                "text/event-stream;q=0, */*",
+                200,
+                ndjson,
+                "pass",
+            ),
             ("auto", To::Auto, "image/png", 200, ndjson, "pass"),
             ("auto", To::Sse, "image/png", 200, ndjson, "ndjson"),
             ("auto", To::AsIs, SSE, 200, ndjson, "pass"),
@@ -264,7 +293,14 @@ mod tests {
             ("auto", To::Auto, SSE, 206, ndjson, "pass"),
             ("auto", To::Auto, SSE, 201, ndjson, "ndjson"),
             ("ndjson", To::Auto, SSE, 200, "application/json", "ndjson"),
-            ("ndjson", To::Auto, "application/json", 200, "application/json", "pass"),
+            (
+                "ndjson",
+                To::Auto,
+                "application/json",
+                200,
+                "application/json",
+                "pass",
+            ),
             ("ndjson", To::Auto, "", 200, "", "ndjson"),
             ("ndjson", To::Auto, "", 200, SSE, "sse"),
             ("ndjson", To::Auto, "", 200, "image/png", "pass"),
@@ -273,13 +309,23 @@ mod tests {
         ];
         for &(from, to, accept, status, content_type, expected) in rows {
             let decided = decide(&policy(from, to), accept, status, content_type);
-            assert_eq!(decided, expected, "{from} {to:?} {accept:?} {status} {content_type:?}");
+            assert_eq!(
+                decided, expected,
+                "{from} {to:?} {accept:?} {status} {content_type:?}"
+            );
         }
     }
 
     #[test]
     fn qualities_are_read_as_thousandths() {
-        let rows = [("1", 1000), ("0", 0), ("0.5", 500), ("0.001", 1), ("0.12345", 123), ("x", 1000)];
+        let rows = [
+            ("1", 1000),
+            ("0", 0),
+            ("0.5", 500),
+            ("0.001", 1),
+            ("0.12345", 123),
+            ("x", 1000),
+        ];
         for (value, expected) in rows {
             assert_eq!(thousandths(value), expected, "{value}");
         }

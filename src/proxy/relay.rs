@@ -172,7 +172,11 @@ impl Relay {
                         return self.give(bytes);
                     }
                 }
-                Phase::Closing { rest, trailers, is_cut } => {
+                Phase::Closing {
+                    rest,
+                    trailers,
+                    is_cut,
+                } => {
                     if !rest.is_empty() {
                         let rest = std::mem::take(rest);
                         return self.give(rest);
@@ -272,7 +276,9 @@ impl Relay {
         let converted = transcoder.push(&mut input, out, limit);
         let taken = self.chunk.len() - input.len();
         self.chunk.advance(taken);
-        self.parts.record.count_events(converted?, self.timers.now());
+        self.parts
+            .record
+            .count_events(converted?, self.timers.now());
         Ok(())
     }
 

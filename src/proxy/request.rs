@@ -70,7 +70,11 @@ fn host(request: &Request<Incoming>) -> Result<String, &'static str> {
     };
     let version = request.version();
     let target = authority(request.uri());
-    if [field, target].into_iter().flatten().any(|host| !is_host(host)) {
+    if [field, target]
+        .into_iter()
+        .flatten()
+        .any(|host| !is_host(host))
+    {
         return Err("the host is not a name or address, with a port or without");
     }
     match (target, field) {
@@ -130,7 +134,9 @@ fn is_path(request: &Request<Incoming>) -> bool {
 /// Whether the text is a host and perhaps a port (RFC 9110 §7.2); user information is neither.
 fn is_host(text: &str) -> bool {
     let after_bracket = text.rfind(']').map_or(0, |end| end + 1);
-    let port = text[after_bracket..].split_once(':').map_or("", |(_, port)| port);
+    let port = text[after_bracket..]
+        .split_once(':')
+        .map_or("", |(_, port)| port);
     let is_authority = text.is_empty() || text.parse::<http::uri::Authority>().is_ok();
     is_authority && !text.contains('@') && port.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -138,9 +144,12 @@ fn is_host(text: &str) -> bool {
 /// Whether the body is in a transfer coding beyond one chunked, which hyper leaves in place.
 fn is_coded(request: &Request<Incoming>) -> bool {
     let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
-    let is_other = codings
-        .next()
-        .is_some_and(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    let is_other = codings.next().is_some_and(|coding| {
+        !coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    });
     is_other || codings.next().is_some()
 }
 
@@ -159,10 +168,21 @@ mod tests {
 
     #[test]
     fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
-        for host in ["", "a", "a.b:80", "127.0.0.1", "[::1]", "[::1]:80", "a:", "a_b"] {
+        for host in [
+            "",
+            "a",
+            "a.b:80",
+            "127.0.0.1",
+            "[::1]",
+            "[::1]:80",
+            "a:",
+            "a_b",
+        ] {
             assert!(is_host(host), "{host:?}");
         }
-        for host in ["a b", "a/b", "a@b", "a:b", "a, b", "[::1", "[::1]:x", "a?b", "a#b", "::1", "a:1:2"] {
+        for host in [
+            "a b", "a/b", "a@b", "a:b", "a, b", "[::1", "[::1]:x", "a?b", "a#b", "::1", "a:1:2",
+        ] {
             assert!(!is_host(host), "{host:?}");
         }
     }

@@ -44,10 +44,17 @@ impl Table {
         let host = normal_host(asked.host);
         self.routes.iter().find(|route| {
             route.path.matches(asked.path)
-                && route.host.as_ref().is_none_or(|pattern| pattern.matches(&host))
+                && route
+                    .host
+                    .as_ref()
+                    .is_none_or(|pattern| pattern.matches(&host))
                 && (route.methods.is_empty() || route.methods.contains(asked.method))
                 && route.headers.iter().all(|(name, value)| {
-                    asked.headers.get_all(name).iter().any(|found| found == value)
+                    asked
+                        .headers
+                        .get_all(name)
+                        .iter()
+                        .any(|found| found == value)
                 })
         })
     }

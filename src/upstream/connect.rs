@@ -210,7 +210,9 @@ pub enum TrustError {
         reason: String,
     },
     /// The system's roots cannot be used.
-    #[error("upstream {upstream:?}: the system's certificate roots cannot be used: {reason}; install ca-certificates or set tls ca")]
+    #[error(
+        "upstream {upstream:?}: the system's certificate roots cannot be used: {reason}; install ca-certificates or set tls ca"
+    )]
     System {
         /// The upstream's name.
         upstream: String,
@@ -218,7 +220,9 @@ pub enum TrustError {
         reason: String,
     },
     /// The name to check is no name.
-    #[error("upstream {upstream:?}: tls server_name {name:?} is neither a host name nor an IP address")]
+    #[error(
+        "upstream {upstream:?}: tls server_name {name:?} is neither a host name nor an IP address"
+    )]
     ServerName {
         /// The upstream's name.
         upstream: String,

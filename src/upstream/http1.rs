@@ -115,7 +115,9 @@ fn delimit(request: &mut Request<Upload>) {
     let body = request.body();
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         let chunked = HeaderValue::from_static("chunked");
-        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
+        request
+            .headers_mut()
+            .insert(header::TRANSFER_ENCODING, chunked);
     }
 }
 
@@ -282,7 +284,9 @@ fn tell_one_length(head: &mut http::response::Parts) {
     let is_chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
     let said = head.headers.remove(header::CONTENT_LENGTH);
     // The same length may be said several times, as a list or as fields; hyper has compared them.
-    let length = said.as_ref().and_then(|said| said.to_str().ok()?.split(',').next());
+    let length = said
+        .as_ref()
+        .and_then(|said| said.to_str().ok()?.split(',').next());
     if let Some(length) = length.and_then(|length| length.trim().parse::<u64>().ok())
         && !is_chunked
     {

@@ -235,7 +235,12 @@ impl Sending {
                 return Poll::Ready(());
             }
         };
-        if granted > 0 && self.stream.send_data(self.held.split_to(granted), false).is_err() {
+        if granted > 0
+            && self
+                .stream
+                .send_data(self.held.split_to(granted), false)
+                .is_err()
+        {
             self.held = Bytes::new();
         }
         Poll::Ready(())

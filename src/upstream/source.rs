@@ -96,11 +96,6 @@ fn is_cut(kind: std::io::ErrorKind) -> bool {
     };
     matches!(
         kind,
-        UnexpectedEof
-            | ConnectionReset
-            | ConnectionAborted
-            | BrokenPipe
-            | NotConnected
-            | TimedOut
+        UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe | NotConnected | TimedOut
     )
 }

@@ -98,7 +98,8 @@ fn file(endpoint: &str, address: &str) -> (TempDir, String) {
 async fn it_listens_streams_and_ends_on_sigterm() {
     let backend = Backend::bind().await;
     let (_directory, path) = file(&backend.endpoint(), "127.0.0.1:0");
-    let mut weir = Process::start(Command::new(WEIR).args(["run", "--config", &path, "--log-format", "json"]));
+    let mut weir =
+        Process::start(Command::new(WEIR).args(["run", "--config", &path, "--log-format", "json"]));
     let address = weir.address();
     let mut client = Client::get(&address, "/a?secret=1", "").await;
     let mut upstream = backend.stream("application/x-ndjson").await;
@@ -115,7 +116,12 @@ async fn it_listens_streams_and_ends_on_sigterm() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line:?}")))
         .collect();
-    let of = |message: &str| records.iter().filter(|record| record["message"] == message).collect::<Vec<_>>();
+    let of = |message: &str| {
+        records
+            .iter()
+            .filter(|record| record["message"] == message)
+            .collect::<Vec<_>>()
+    };
     let (begins, ends) = (of("Stream begins."), of("Stream ends."));
     assert_eq!((begins.len(), ends.len()), (1, 1), "{errors}");
     let end = ends[0];
@@ -129,7 +135,10 @@ async fn it_listens_streams_and_ends_on_sigterm() {
     ] {
         assert_eq!(end[field], value, "{field}");
     }
-    assert_eq!((&end["status"], &end["events"], &end["heartbeats"]), (&200.into(), &1.into(), &0.into()));
+    assert_eq!(
+        (&end["status"], &end["events"], &end["heartbeats"]),
+        (&200.into(), &1.into(), &0.into())
+    );
     assert!(end["first_event_ms"].is_u64() && end["duration_ms"].is_u64() && end["bytes"].is_u64());
     assert!(!errors.contains("secret"), "the log must not tell a query");
 }
@@ -171,7 +180,11 @@ async fn faults_have_their_exit_codes_and_say_what_to_do() {
         (&["convert", "--from", "nonsense"], 64, "ndjson"),
         (&["check", &broken], 78, "nowhere"),
         (&["run", "--config", &broken], 78, "nowhere"),
-        (&["run", "--config", "/nonexistent.toml"], 78, "/nonexistent.toml"),
+        (
+            &["run", "--config", "/nonexistent.toml"],
+            78,
+            "/nonexistent.toml",
+        ),
         (&["run", "--config", &in_use], 1, "in use"),
         (&["demo", "--address", &address], 1, "in use"),
         (&["check", &in_use], 0, ""),
@@ -187,10 +200,25 @@ async fn faults_have_their_exit_codes_and_say_what_to_do() {
 #[test]
 fn convert_turns_standard_input_into_events() {
     let rows: &[(&str, &[u8], &str, i32)] = &[
-        ("ndjson", b"{\"a\":1}\r\n\n{\"b\":2}", "data: {\"a\":1}\n\ndata: {\"b\":2}\n\n", 0),
+        (
+            "ndjson",
+            b"{\"a\":1}\r\n\n{\"b\":2}",
+            "data: {\"a\":1}\n\ndata: {\"b\":2}\n\n",
+            0,
+        ),
         ("ndjson", b"1\n{\"torn\":", "data: 1\n\n", 65),
-        ("lines", b"one\rtwo\n\nthree", "data: one\n\ndata: two\n\ndata: \n\ndata: three\n\n", 0),
-        ("sse", b"data:x\r\n\r\n: no\nid: 7\ndata: y\n\n", "data: x\n\nid: 7\ndata: y\n\n", 0),
+        (
+            "lines",
+            b"one\rtwo\n\nthree",
+            "data: one\n\ndata: two\n\ndata: \n\ndata: three\n\n",
+            0,
+        ),
+        (
+            "sse",
+            b"data:x\r\n\r\n: no\nid: 7\ndata: y\n\n",
+            "data: x\n\nid: 7\ndata: y\n\n",
+            0,
+        ),
     ];
     for (from, input, expected, code) in rows {
         let mut child = Command::new(WEIR)
@@ -221,7 +249,9 @@ fn convert_writes_each_event_before_the_next_record_comes() {
     let mut stdin = child.stdin.take().expect("a pipe");
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
     for number in 0..3 {
-        stdin.write_all(format!("{number}\n").as_bytes()).expect("it reads");
+        stdin
+            .write_all(format!("{number}\n").as_bytes())
+            .expect("it reads");
         let mut event = String::new();
         stdout.read_line(&mut event).expect("a line");
         stdout.read_line(&mut event).expect("a line");

@@ -5,13 +5,7 @@ use std::time::{Duration, Instant};
 use h2::Reason;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{
-    Weir,
-    backend::Backend,
-    client::Client,
-    client2::Client2,
-    soon,
-};
+use crate::support::{Weir, backend::Backend, client::Client, client2::Client2, soon};
 
 const NDJSON: &str = "application/x-ndjson";
 
@@ -37,7 +31,9 @@ async fn chunks_of_plain_text_pass_one_by_one_over_http1() {
     upstream.end().await;
     assert_eq!(client.chunk().await, None);
     // The connection is whole and takes the next request.
-    client.send("GET /next HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    client
+        .send("GET /next HTTP/1.1\r\nHost: test\r\n\r\n")
+        .await;
     assert!(upstream.request().await.starts_with("get /next "));
 }
 
@@ -45,8 +41,7 @@ async fn chunks_of_plain_text_pass_one_by_one_over_http1() {
 async fn chunks_of_plain_text_pass_one_by_one_over_http2() {
     let (backend, weir) = proxied("").await;
     let client = Client2::connect(weir.address()).await;
-    let (mut response, mut upstream) =
-        tokio::join!(client.get("/"), backend.stream("text/plain"));
+    let (mut response, mut upstream) = tokio::join!(client.get("/"), backend.stream("text/plain"));
     upstream.chunk("ping").await;
     assert_eq!(response.data().await, Some(Ok("ping".into())));
     upstream.chunk(":pong!").await;
@@ -61,7 +56,10 @@ async fn the_head_goes_out_before_the_first_event_and_each_event_before_the_next
     let mut client = Client::get(weir.address(), "/", "Accept: text/event-stream\r\n").await;
     let mut upstream = backend.accept().await;
     let request = upstream.request().await;
-    assert!(request.contains("accept-encoding: identity\r\n"), "{request}");
+    assert!(
+        request.contains("accept-encoding: identity\r\n"),
+        "{request}"
+    );
     upstream
         .send(
             "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nETag: \"1\"\r\n\
@@ -97,7 +95,8 @@ async fn what_is_ready_together_leaves_together() {
     let client = Client2::connect(weir.address()).await;
     let (mut response, mut upstream) = tokio::join!(client.get("/"), backend.stream(NDJSON));
     upstream.chunk("1\n2\n3\n").await;
-    let expected = "event: tick\nretry: 3000\ndata: 1\n\nevent: tick\ndata: 2\n\nevent: tick\ndata: 3\n\n";
+    let expected =
+        "event: tick\nretry: 3000\ndata: 1\n\nevent: tick\ndata: 2\n\nevent: tick\ndata: 3\n\n";
     assert_eq!(response.data().await, Some(Ok(expected.into())));
 }
 
@@ -114,13 +113,18 @@ async fn silence_is_broken_by_comments_between_events_only() {
     assert!(first >= Duration::from_millis(880), "{first:?}");
     assert_eq!(client.chunk().await.as_deref(), Some(":\n"));
     upstream.chunk("1}\n").await;
-    assert_eq!(client.chunk().await.as_deref(), Some("data: {\"half\":1}\n\n"));
+    assert_eq!(
+        client.chunk().await.as_deref(),
+        Some("data: {\"half\":1}\n\n")
+    );
     assert_eq!(client.chunk().await.as_deref(), Some(":\n"));
 }
 
 #[tokio::test]
 async fn what_passes_as_it_is_gets_no_heartbeat() {
-    let (backend, weir) = proxied("to = \"as-is\"\nheartbeat = { every = \"1s\" }\ntimeouts = { idle = \"2s\" }").await;
+    let (backend, weir) =
+        proxied("to = \"as-is\"\nheartbeat = { every = \"1s\" }\ntimeouts = { idle = \"2s\" }")
+            .await;
     let mut client = Client::get(weir.address(), "/", "").await;
     let mut upstream = backend.stream(NDJSON).await;
     assert_eq!(client.head().await.field("content-type"), NDJSON);
@@ -132,7 +136,10 @@ async fn what_passes_as_it_is_gets_no_heartbeat() {
 }
 
 /// What a client of each version gets after its head, and whether the message was complete.
-async fn both_ends(route: &str, script: impl AsyncFn(crate::support::backend::Connection)) -> Vec<(String, bool)> {
+async fn both_ends(
+    route: &str,
+    script: impl AsyncFn(crate::support::backend::Connection),
+) -> Vec<(String, bool)> {
     let (backend, weir) = proxied(route).await;
     let mut ends = Vec::new();
     let mut client = Client::get(weir.address(), "/", "").await;
@@ -143,7 +150,10 @@ async fn both_ends(route: &str, script: impl AsyncFn(crate::support::backend::Co
     let client = Client2::connect(weir.address()).await;
     let (mut response, upstream) = tokio::join!(client.get("/"), backend.stream(NDJSON));
     let ((), (body, reset)) = tokio::join!(script(upstream), response.rest());
-    assert!(matches!(reset, None | Some(Reason::INTERNAL_ERROR)), "{reset:?}");
+    assert!(
+        matches!(reset, None | Some(Reason::INTERNAL_ERROR)),
+        "{reset:?}"
+    );
     ends.push((body, reset.is_none()));
     ends
 }
@@ -165,15 +175,25 @@ fn error_of(body: &str) -> (&str, String) {
     let (events, error) = body
         .split_once("event: stream-error\n")
         .unwrap_or_else(|| panic!("no error in {body:?}"));
-    let data = error.strip_prefix("data: ").and_then(|data| data.strip_suffix("\n\n"));
+    let data = error
+        .strip_prefix("data: ")
+        .and_then(|data| data.strip_suffix("\n\n"));
     let data = data.unwrap_or_else(|| panic!("a torn error in {body:?}"));
     let error: serde_json::Value = serde_json::from_str(data).expect("JSON");
-    assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()));
+    assert!(
+        error["message"]
+            .as_str()
+            .is_some_and(|message| !message.is_empty())
+    );
     (events, error["code"].as_str().expect("a code").to_owned())
 }
 
 /// Both versions end incompletely with this code, after this event and nothing torn.
-async fn ends_with(code: &str, route: &str, script: impl AsyncFn(crate::support::backend::Connection)) {
+async fn ends_with(
+    code: &str,
+    route: &str,
+    script: impl AsyncFn(crate::support::backend::Connection),
+) {
     for (body, is_complete) in both_ends(route, script).await {
         let (events, found) = error_of(&body);
         assert_eq!(found, code);
@@ -217,7 +237,8 @@ async fn a_silent_upstream_is_cut_although_heartbeats_flow() {
         upstream.closed().await;
     })
     .await;
-    let (backend, weir) = proxied("heartbeat = { every = \"1s\" }\ntimeouts = { idle = \"2500ms\" }").await;
+    let (backend, weir) =
+        proxied("heartbeat = { every = \"1s\" }\ntimeouts = { idle = \"2500ms\" }").await;
     let mut client = Client::get(weir.address(), "/", "").await;
     let mut upstream = backend.stream(NDJSON).await;
     client.head().await;
@@ -246,11 +267,15 @@ async fn a_stream_ends_at_its_total_limit_although_it_is_busy() {
 
 #[tokio::test]
 async fn a_record_over_the_limit_is_told_before_its_end_comes() {
-    ends_with("record_too_large", "limits = { record = \"1KiB\" }", async |mut upstream| {
-        upstream.chunk("{\"a\":1}\n").await;
-        upstream.chunk("x".repeat(1025)).await;
-        upstream.closed().await;
-    })
+    ends_with(
+        "record_too_large",
+        "limits = { record = \"1KiB\" }",
+        async |mut upstream| {
+            upstream.chunk("{\"a\":1}\n").await;
+            upstream.chunk("x".repeat(1025)).await;
+            upstream.closed().await;
+        },
+    )
     .await;
 }
 
@@ -265,12 +290,14 @@ async fn a_pass_through_reply_that_is_cut_stays_incomplete() {
     drop(upstream);
     assert_eq!(client.rest().await, "");
     let client = Client2::connect(weir.address()).await;
-    let (mut response, mut upstream) =
-        tokio::join!(client.get("/"), backend.stream("text/plain"));
+    let (mut response, mut upstream) = tokio::join!(client.get("/"), backend.stream("text/plain"));
     upstream.chunk("some").await;
     assert_eq!(response.until("some").await, "some");
     drop(upstream);
-    assert_eq!(response.rest().await, (String::new(), Some(Reason::INTERNAL_ERROR)));
+    assert_eq!(
+        response.rest().await,
+        (String::new(), Some(Reason::INTERNAL_ERROR))
+    );
 }
 
 #[tokio::test]
@@ -282,7 +309,10 @@ async fn the_error_arrives_although_the_client_opens_its_window_late() {
     upstream.chunk("{\"a\":1}\n").await;
     drop(upstream);
     let (body, reset) = response.rest().await;
-    assert_eq!(error_of(&body), ("data: {\"a\":1}\n\n", "upstream_truncated".into()));
+    assert_eq!(
+        error_of(&body),
+        ("data: {\"a\":1}\n\n", "upstream_truncated".into())
+    );
     assert_eq!(reset, Some(Reason::INTERNAL_ERROR));
 }
 
@@ -305,7 +335,10 @@ async fn a_drain_ends_streams_cleanly_with_a_time_to_come_back() {
         .unwrap_or_else(|| panic!("no retry in {body:?}"));
     assert!((1000..=5000).contains(&retry));
     let (body, reset) = two.rest().await;
-    assert!(body.starts_with("retry: ") && reset.is_none(), "{body:?} {reset:?}");
+    assert!(
+        body.starts_with("retry: ") && reset.is_none(),
+        "{body:?} {reset:?}"
+    );
     upstream.closed().await;
     second.closed().await;
     weir.ended().await;
@@ -319,7 +352,10 @@ async fn an_awaited_reply_is_bridged_by_heartbeats() {
     let mut upstream = backend.accept().await;
     upstream.request().await;
     let head = client.head().await;
-    assert_eq!((head.status, head.field("content-type")), (200, "text/event-stream"));
+    assert_eq!(
+        (head.status, head.field("content-type")),
+        (200, "text/event-stream")
+    );
     assert_eq!(client.chunk().await.as_deref(), Some(":\n"));
     upstream
         .send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n1\n2\n")
@@ -353,7 +389,10 @@ async fn an_early_reply_keeps_its_status_on_a_route_that_could_bridge() {
 }
 
 /// How long after `leave` the upstream sees its request closed.
-async fn cancelled_within(mut upstream: crate::support::backend::Connection, leave: impl FnOnce()) -> Duration {
+async fn cancelled_within(
+    mut upstream: crate::support::backend::Connection,
+    leave: impl FnOnce(),
+) -> Duration {
     let begun = Instant::now();
     leave();
     upstream.closed().await;
@@ -412,7 +451,9 @@ async fn a_client_that_pipelined_is_seen_to_leave() {
     let mut client = Client::get(weir.address(), "/", "").await;
     let upstream = backend.stream(NDJSON).await;
     client.head().await;
-    client.send("GET /next HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    client
+        .send("GET /next HTTP/1.1\r\nHost: test\r\n\r\n")
+        .await;
     let elapsed = cancelled_within(upstream, || drop(client)).await;
     assert!(elapsed < CANCEL_LIMIT, "{elapsed:?}");
 }
@@ -434,7 +475,8 @@ async fn a_client_whose_request_body_lies_unread_is_seen_to_leave() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_holds_the_upstream_back_and_is_cut_in_the_end() {
-    let (backend, weir) = proxied("timeouts = { write = \"1s\" }\nheartbeat = { every = \"1s\" }").await;
+    let (backend, weir) =
+        proxied("timeouts = { write = \"1s\" }\nheartbeat = { every = \"1s\" }").await;
     let mut client = Client::get(weir.address(), "/", "").await;
     let mut upstream = backend.stream(NDJSON).await;
     client.head().await;
@@ -452,7 +494,10 @@ async fn a_client_that_does_not_read_holds_the_upstream_back_and_is_cut_in_the_e
         }
     };
     soon("the client to be cut", fill).await;
-    assert!(written < 64 * 1024 * 1024, "{written} bytes were taken for a client that reads none");
+    assert!(
+        written < 64 * 1024 * 1024,
+        "{written} bytes were taken for a client that reads none"
+    );
     drop(client);
 }
 
@@ -464,9 +509,7 @@ async fn an_http2_client_that_does_not_read_is_cut_alone() {
     let (mut healthy, mut two) = tokio::join!(client.get("/"), backend.stream(NDJSON));
     let record = format!("{}\n", "x".repeat(16 * 1024 - 1));
     let chunk = format!("{:x}\r\n{record}\r\n", record.len());
-    let fill = async {
-        while one.socket().write_all(chunk.as_bytes()).await.is_ok() {}
-    };
+    let fill = async { while one.socket().write_all(chunk.as_bytes()).await.is_ok() {} };
     soon("the stalled stream to be cut", fill).await;
     two.chunk("1\n").await;
     assert_eq!(healthy.data().await, Some(Ok("data: 1\n\n".into())));

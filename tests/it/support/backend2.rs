@@ -105,12 +105,18 @@ impl Connection2 {
 
     /// Says that no further stream is taken; those that are open go on.
     pub async fn leave(&self) {
-        self.orders.send(Order::Leave).await.expect("an open connection");
+        self.orders
+            .send(Order::Leave)
+            .await
+            .expect("an open connection");
     }
 
     /// Gives the connection up.
     pub async fn abandon(&self) {
-        self.orders.send(Order::Abandon).await.expect("an open connection");
+        self.orders
+            .send(Order::Abandon)
+            .await
+            .expect("an open connection");
     }
 }
 
@@ -137,7 +143,9 @@ impl Stream2 {
 
     /// Sends one DATA frame.
     pub fn data(&mut self, data: impl Into<Bytes>) {
-        self.sending().send_data(data.into(), false).expect("an open stream");
+        self.sending()
+            .send_data(data.into(), false)
+            .expect("an open stream");
     }
 
     /// Sends one DATA frame once the window has room for it; `false` where the stream is over.
@@ -155,7 +163,9 @@ impl Stream2 {
 
     /// Ends the reply.
     pub fn end(&mut self) {
-        self.sending().send_data(Bytes::new(), true).expect("an open stream");
+        self.sending()
+            .send_data(Bytes::new(), true)
+            .expect("an open stream");
     }
 
     /// Ends the reply with trailers.
@@ -164,7 +174,9 @@ impl Stream2 {
         for (name, value) in fields {
             trailers.append(*name, value.parse().expect("a value"));
         }
-        self.sending().send_trailers(trailers).expect("an open stream");
+        self.sending()
+            .send_trailers(trailers)
+            .expect("an open stream");
     }
 
     /// Gives the stream up.
@@ -178,7 +190,9 @@ impl Stream2 {
     /// Waits until the proxy resets the stream.
     pub async fn is_reset(&mut self) -> Reason {
         let reset = match &mut self.sending {
-            Some(sending) => soon("a reset", std::future::poll_fn(|cx| sending.poll_reset(cx))).await,
+            Some(sending) => {
+                soon("a reset", std::future::poll_fn(|cx| sending.poll_reset(cx))).await
+            }
             None => {
                 let reply = &mut self.reply;
                 soon("a reset", std::future::poll_fn(|cx| reply.poll_reset(cx))).await
@@ -204,7 +218,9 @@ impl Stream2 {
 
     /// The request's trailers.
     pub async fn read_trailers(&mut self) -> Option<HeaderMap> {
-        soon("trailers", self.body.trailers()).await.expect("an open stream")
+        soon("trailers", self.body.trailers())
+            .await
+            .expect("an open stream")
     }
 
     fn sending(&mut self) -> &mut SendStream<Bytes> {

@@ -37,7 +37,9 @@ impl Client2 {
 
     /// Connects with windows of this size for each stream.
     pub async fn connect_with_window(address: &str, window: u32) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the proxy listens");
+        let stream = TcpStream::connect(address)
+            .await
+            .expect("the proxy listens");
         Self::over(stream, window).await
     }
 
@@ -59,14 +61,21 @@ impl Client2 {
 
     /// Sends a request with this body (none if empty) and waits for the response's head.
     pub async fn send(&self, request: Request<()>, body: &'static str) -> Response2 {
-        let mut sender = self.sender.clone().ready().await.expect("an open connection");
+        let mut sender = self
+            .sender
+            .clone()
+            .ready()
+            .await
+            .expect("an open connection");
         let (response, mut stream) = sender
             .send_request(request, body.is_empty())
             .expect("a request");
         if !body.is_empty() {
             stream.send_data(body.into(), true).expect("a body");
         }
-        let response = soon("a response's head", response).await.expect("a response");
+        let response = soon("a response's head", response)
+            .await
+            .expect("a response");
         let (head, body) = Response::into_parts(response);
         Response2 { head, body }
     }
@@ -129,6 +138,8 @@ impl Response2 {
 
     /// The trailers after the end of the body.
     pub async fn trailers(&mut self) -> Option<HeaderMap> {
-        soon("the trailers", self.body.trailers()).await.expect("an open stream")
+        soon("the trailers", self.body.trailers())
+            .await
+            .expect("an open stream")
     }
 }

@@ -9,11 +9,7 @@ pub mod client;
 pub mod client2;
 pub mod tls;
 
-use std::{
-    future::Future,
-    path::Path,
-    time::Duration,
-};
+use std::{future::Future, path::Path, time::Duration};
 
 use weir::{
     app::{App, Running},
@@ -34,7 +30,9 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// Bytes without a pattern that a lost or doubled piece would keep.
 pub fn noise(length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(length as u64);
-    std::iter::repeat_with(|| random.u8(..)).take(length).collect()
+    std::iter::repeat_with(|| random.u8(..))
+        .take(length)
+        .collect()
 }
 
 /// A proxy in front of a fresh backend, on a route with these keys.
@@ -102,9 +100,12 @@ impl Weir {
     /// Waits until the proxy has ended after [`Weir::stop`].
     pub async fn ended(mut self) {
         let running = self.running.take().expect("it runs");
-        soon("the proxy's end", tokio::task::spawn_blocking(|| running.join()))
-            .await
-            .expect("the proxy ends without a panic");
+        soon(
+            "the proxy's end",
+            tokio::task::spawn_blocking(|| running.join()),
+        )
+        .await
+        .expect("the proxy ends without a panic");
     }
 }
 
