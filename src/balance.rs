@@ -34,7 +34,8 @@ mod tests {
     #[test]
     fn each_in_turn_and_the_least_loaded() {
         use Method::{LeastStreams, RoundRobin};
-        let rows: &[(Method, &[Option<usize>], usize, Option<usize>)] = &[
+        type Row = (Method, &'static [Option<usize>], usize, Option<usize>);
+        let rows: &[Row] = &[
             (RoundRobin, &[], 0, None),
             (RoundRobin, &[None, None], 1, None),
             (RoundRobin, &[Some(9), Some(0), Some(0)], 0, Some(0)),

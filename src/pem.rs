@@ -43,8 +43,11 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemErro
 /// The file cannot be read, is not PEM, or holds no key.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
     let bytes = std::fs::read(path)?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-        pem::Error::NoItemsFound => PemError::Missing("private key", "BEGIN PRIVATE KEY"),
-        error => PemError::Syntax(error.to_string()),
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+        if matches!(error, pem::Error::NoItemsFound) {
+            PemError::Missing("private key", "BEGIN PRIVATE KEY")
+        } else {
+            PemError::Syntax(error.to_string())
+        }
     })
 }

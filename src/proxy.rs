@@ -96,8 +96,8 @@ impl Proxy {
     ) -> Result<Response<ResponseBody>, Infallible> {
         let mut record = request::record(&request, &link, Instant::now());
         Ok(match self.ask(request, link, &mut record).await {
-            Ok(Outcome::Reply(exchange, reply)) => self.respond(exchange, reply, record),
-            Ok(Outcome::Silence(exchange, answer)) => self.commit(exchange, answer, record),
+            Ok(Outcome::Reply(exchange, reply)) => self.respond(&exchange, reply, record),
+            Ok(Outcome::Silence(exchange, answer)) => self.commit(&exchange, answer, record),
             Ok(Outcome::Tunnel(client, reply)) => {
                 tunnel::open(client, reply, record, self.drain.watch())
             }
@@ -166,7 +166,12 @@ impl Proxy {
     }
 
     /// The response to a reply: its conversion, or the reply as it is.
-    fn respond(&self, exchange: Exchange, reply: Reply, record: Record) -> Response<ResponseBody> {
+    fn respond(
+        &self,
+        exchange: &Exchange,
+        reply: Reply,
+        mut record: Record,
+    ) -> Response<ResponseBody> {
         let Reply {
             mut head,
             source,
@@ -191,7 +196,6 @@ impl Proxy {
             }
             Err(source) => (source, None),
         };
-        let mut record = record;
         record.endpoint = Some(lease.endpoint());
         record.status = Some(head.status);
         let feed = match source {
@@ -203,13 +207,18 @@ impl Proxy {
             }
         };
         let length = headers::content_length(&head.headers);
-        let relay = self.relay(&exchange, feed, transcoder, record);
+        let relay = self.relay(exchange, feed, transcoder, record);
         let relay = relay.holding(lease, length);
         exchange.response(head, ResponseBody::relay(relay))
     }
 
     /// The head of a response whose reply has not come: a 200, with heartbeats until it does.
-    fn commit(&self, exchange: Exchange, answer: Answer, record: Record) -> Response<ResponseBody> {
+    fn commit(
+        &self,
+        exchange: &Exchange,
+        answer: Answer,
+        mut record: Record,
+    ) -> Response<ResponseBody> {
         let (mut head, ()) = Response::new(()).into_parts();
         headers::converted(&mut head.headers);
         if exchange.route.policy.to == To::Auto {
@@ -222,11 +231,10 @@ impl Proxy {
                 .map_err(|refusal| Fault::new(Ending::UpstreamError, refusal.detail))?;
             open_late(&route.policy, &wants, reply)
         };
-        let mut record = record;
         record.status = Some(head.status);
         let feed = Feed::Awaited(Box::pin(opened));
         let heartbeats = transcoder(&exchange.route.policy, any_framing(&exchange.route.policy));
-        let relay = self.relay(&exchange, feed, Some(heartbeats), record);
+        let relay = self.relay(exchange, feed, Some(heartbeats), record);
         exchange.response(head, ResponseBody::relay(relay.begun()))
     }
 

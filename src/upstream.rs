@@ -223,7 +223,7 @@ pub struct UpgradeReply {
 }
 
 enum Ready {
-    Http1(http1::Connection),
+    Http1(Box<http1::Connection>),
     Http2(Rc<http2::Connection>),
 }
 
@@ -274,7 +274,7 @@ impl Upstream {
                 }
             };
             let outcome = match ready {
-                Ready::Http1(connection) => self.send_http1(lease, connection, request).await,
+                Ready::Http1(connection) => self.send_http1(lease, *connection, request).await,
                 Ready::Http2(connection) => send_http2(lease, &connection, request).await,
             };
             match outcome {
@@ -348,7 +348,7 @@ impl Upstream {
 
     async fn ready(&self, endpoint: &Endpoint) -> Result<Ready, ConnectError> {
         if let Some(connection) = endpoint.http1.take().await {
-            return Ok(Ready::Http1(connection));
+            return Ok(Ready::Http1(Box::new(connection)));
         }
         if let Some(connection) = endpoint.http2.find() {
             return Ok(Ready::Http2(connection));
@@ -381,7 +381,7 @@ impl Upstream {
         }
         http1::Connection::begin(connected.io)
             .await
-            .map(Ready::Http1)
+            .map(|connection| Ready::Http1(Box::new(connection)))
             .map_err(|error| ConnectError::Refused(root_cause(&error)))
     }
 
@@ -417,7 +417,11 @@ impl Upstream {
         let home = Rc::clone(&lease.endpoint.http1);
         let (head, mut source) = Http1Source::new(response, Some(connection), home, upload);
         let source = if source.is_empty() {
-            std::future::poll_fn(|cx| std::task::Poll::Ready(source.go_home(cx))).await;
+            std::future::poll_fn(|cx| {
+                source.go_home(cx);
+                std::task::Poll::Ready(())
+            })
+            .await;
             None
         } else {
             Some(Rc::new(RefCell::new(source)) as SharedSource)

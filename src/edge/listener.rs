@@ -36,7 +36,7 @@ const BACKLOG: i32 = 4096;
 /// After this much silence the kernel asks whether the peer is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long sent bytes may stay unacknowledged before the connection is given up.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
+const TCP_USER_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long to wait when no connection can be accepted, for lack of descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
@@ -112,14 +112,13 @@ pub(crate) struct Opened {
 
 /// Opens the sockets of an address, one for each worker.
 pub(crate) fn open(address: &ListenerAddress, workers: usize) -> Result<Opened, BindError> {
-    let fault = |source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse {
-            address: address.to_string(),
-        },
-        _ => BindError::Io {
-            address: address.to_string(),
-            source,
-        },
+    let fault = |source: io::Error| {
+        let address = address.to_string();
+        if source.kind() == io::ErrorKind::AddrInUse {
+            BindError::InUse { address }
+        } else {
+            BindError::Io { address, source }
+        }
     };
     match address {
         ListenerAddress::Tcp(address) => {
@@ -356,28 +355,8 @@ struct Incoming {
 impl Incoming {
     async fn serve(self, io: Box<dyn Duplex>) {
         let timeouts = self.settings.timeouts;
-        let (transport, is_http2) = match &self.tls {
-            Some(acceptor) => match timeout(timeouts.handshake, acceptor.accept(io)).await {
-                Ok(Ok(stream)) => {
-                    let alpn = stream.get_ref().1.alpn_protocol();
-                    let is_http2 = alpn == Some(b"h2") || !self.settings.http.is_http1;
-                    (Transport::new(Box::new(stream)), is_http2)
-                }
-                Ok(Err(error)) => {
-                    debug!(peer = ?self.peer, %error, "A TLS handshake failed.");
-                    return;
-                }
-                Err(_) => {
-                    debug!(peer = ?self.peer, "A TLS handshake took too long.");
-                    return;
-                }
-            },
-            None => {
-                let transport = Transport::new(io);
-                let is_http2 = timeout(timeouts.header, self.sniff(&transport)).await;
-                let Ok(is_http2) = is_http2 else { return };
-                (transport, is_http2)
-            }
+        let Some((transport, is_http2)) = self.agree(io).await else {
+            return;
         };
         let link = ConnectionLink::new(self.peer(), is_http2);
         // A task of its own: this one is as big as a handshake, and a connection should not be.
@@ -390,6 +369,27 @@ impl Incoming {
                 connection::serve_http1(transport, link, proxy, timeouts).await;
             }
         });
+    }
+
+    /// Agrees with the client on TLS and on the version of HTTP, in time.
+    async fn agree(&self, io: Box<dyn Duplex>) -> Option<(Transport, bool)> {
+        let timeouts = self.settings.timeouts;
+        let Some(acceptor) = &self.tls else {
+            let transport = Transport::new(io);
+            let is_http2 = timeout(timeouts.header, self.sniff(&transport))
+                .await
+                .ok()?;
+            return Some((transport, is_http2));
+        };
+        let handshake = timeout(timeouts.handshake, acceptor.accept(io)).await;
+        let stream = handshake
+            .map_err(io::Error::from)
+            .and_then(|stream| stream)
+            .inspect_err(|error| debug!(peer = ?self.peer, %error, "A TLS handshake failed."))
+            .ok()?;
+        let alpn = stream.get_ref().1.alpn_protocol();
+        let is_http2 = alpn == Some(b"h2") || !self.settings.http.is_http1;
+        Some((Transport::new(Box::new(stream)), is_http2))
     }
 
     /// Whether a cleartext client speaks HTTP/2 by prior knowledge.

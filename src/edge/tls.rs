@@ -72,7 +72,8 @@ pub fn server_config(
         (http.is_http1, &b"http/1.1"[..]),
     ]
     .into_iter()
-    .filter_map(|(is_spoken, name)| is_spoken.then(|| name.to_vec()))
+    .filter(|(is_spoken, _)| *is_spoken)
+    .map(|(_, name)| name.to_vec())
     .collect();
     Ok(Arc::new(config))
 }
@@ -99,11 +100,10 @@ fn load(
         .map_err(|error| TlsError::Pair {
             certificate,
             key,
-            reason: match error {
-                rustls::Error::InconsistentKeys(_) => {
-                    "the key does not belong to the certificate".to_owned()
-                }
-                error => error.to_string(),
+            reason: if matches!(error, rustls::Error::InconsistentKeys(_)) {
+                "the key does not belong to the certificate".to_owned()
+            } else {
+                error.to_string()
             },
         })
 }

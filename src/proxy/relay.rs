@@ -372,7 +372,7 @@ impl Relay {
         let idle = self.parts.route.policy.timeouts.idle;
         let fault = match alarm {
             Alarm::Heartbeat => return Some(self.heartbeat()),
-            Alarm::Drain => return self.drained(),
+            Alarm::Drain => return Some(self.drained()),
             Alarm::Idle => {
                 let idle = humantime::format_duration(idle);
                 let message = format!("the upstream sent nothing for {idle}");
@@ -392,13 +392,13 @@ impl Relay {
         out.into()
     }
 
-    fn drained(&mut self) -> Option<Bytes> {
+    fn drained(&mut self) -> Bytes {
         let mut out = Vec::new();
         if let Some(transcoder) = &self.parts.transcoder {
             transcoder.retry(fastrand::u64(DRAINED_RETRY_MS), &mut out);
         }
         self.end(Ending::Drained, None);
-        Some(out.into())
+        out.into()
     }
 
     fn end(&mut self, ending: Ending, trailers: Option<HeaderMap>) {

@@ -150,7 +150,8 @@ mod tests {
             .apply(&target.parse().expect("a target"))
             .map(|target| target.to_string())
         };
-        let rows: &[(Option<&str>, Option<&str>, &str, Option<&str>)] = &[
+        type Text = Option<&'static str>;
+        let rows: &[(Text, Text, &str, Text)] = &[
             (None, None, "/a?b", Some("/a?b")),
             (Some("/api"), None, "/api/x?y=1", Some("/x?y=1")),
             (Some("/api"), None, "/api", Some("/")),

@@ -26,7 +26,7 @@ const HAPPY_EYEBALLS_DELAY: Duration = Duration::from_millis(250);
 /// After this much silence the kernel asks whether the peer is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long sent bytes may stay unacknowledged before the connection is given up.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
+const TCP_USER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A connection to an endpoint.
 pub(crate) type Io = Box<dyn Duplex>;
@@ -57,15 +57,19 @@ pub(crate) enum ConnectError {
 
 impl ConnectError {
     pub(crate) fn refusal(&self) -> Refusal {
-        let kind = match self {
-            Self::Timeout(_) => Kind::ConnectTimeout,
-            Self::Refused(_) => Kind::ConnectFailed,
-            Self::Tls(_) | Self::NoHttp2(_) => Kind::TlsFailed,
-        };
-        let detail = match kind {
-            Kind::ConnectTimeout => "the upstream could not be connected to in time",
-            Kind::TlsFailed => "no trusted connection to the upstream could be made",
-            _ => "the upstream could not be connected to",
+        let (kind, detail) = match self {
+            Self::Timeout(_) => (
+                Kind::ConnectTimeout,
+                "the upstream could not be connected to in time",
+            ),
+            Self::Refused(_) => (
+                Kind::ConnectFailed,
+                "the upstream could not be connected to",
+            ),
+            Self::Tls(_) | Self::NoHttp2(_) => (
+                Kind::TlsFailed,
+                "no trusted connection to the upstream could be made",
+            ),
         };
         Refusal::new(kind, detail)
     }

@@ -30,7 +30,7 @@ use super::{
 use crate::transcode::framing::EndOfInput;
 
 /// How long a connection is kept without a request.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// How many idle connections are kept, for each endpoint and worker.
 const IDLE_CONNECTIONS_MAX: usize = 128;
 /// The most of a reply that is read before someone takes it, and the longest head, in bytes.

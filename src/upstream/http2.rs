@@ -228,13 +228,11 @@ impl Sending {
     /// Sends as much of the held chunk as the windows allow; empties it where the stream is over.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.stream.reserve_capacity(self.held.len());
-        let granted = match std::task::ready!(self.stream.poll_capacity(cx)) {
-            Some(Ok(bytes)) => bytes.min(self.held.len()),
-            Some(Err(_)) | None => {
-                self.held = Bytes::new();
-                return Poll::Ready(());
-            }
+        let Some(Ok(capacity)) = std::task::ready!(self.stream.poll_capacity(cx)) else {
+            self.held = Bytes::new();
+            return Poll::Ready(());
         };
+        let granted = capacity.min(self.held.len());
         if granted > 0
             && self
                 .stream

@@ -1,6 +1,7 @@
 //! Does Weir do what it says, seen from outside?
 #![allow(
     clippy::panic,
+    clippy::unwrap_used,
     clippy::missing_panics_doc,
     missing_docs,
     unreachable_pub,

@@ -1,9 +1,9 @@
 //! Does a stream reach the client at once, alive, and with a truthful end?
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use h2::Reason;
-use tokio::io::AsyncWriteExt as _;
+use tokio::{io::AsyncWriteExt as _, time::Instant};
 
 use crate::support::{Weir, backend::Backend, client::Client, client2::Client2, soon};
 

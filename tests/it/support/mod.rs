@@ -23,7 +23,7 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(LIMIT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited in vain for {what}"),
+        Err(tokio::time::error::Elapsed { .. }) => panic!("waited in vain for {what}"),
     }
 }
 
