@@ -454,7 +454,7 @@ async fn send_http2(
     connection: &http2::Connection,
     request: Request<Upload>,
 ) -> Result<Reply, Unsent> {
-    let again = can_repeat(&request).then(|| repeat(&request));
+    let again = request.body().is_empty().then(|| repeat(&request));
     let scheme = match lease.endpoint.address {
         EndpointAddress::Https { .. } => Scheme::HTTPS,
         EndpointAddress::Http { .. } | EndpointAddress::Unix(_) => Scheme::HTTP,
@@ -465,10 +465,13 @@ async fn send_http2(
             source: (!source.is_empty()).then(|| Rc::new(RefCell::new(source)) as SharedSource),
             lease,
         }),
-        Err(error) => Err(match again.filter(|_| is_unprocessed(&error)) {
-            Some(request) => Unsent::Again(Box::new(request)),
-            None => Unsent::Refused(no_reply_http2(&error)),
-        }),
+        Err(http2::SendError { error, request }) => {
+            let again = again.filter(|_| is_unprocessed(&error));
+            Err(match request.or(again) {
+                Some(request) => Unsent::Again(Box::new(request)),
+                None => Unsent::Refused(no_reply_http2(&error)),
+            })
+        }
     }
 }
 
@@ -494,7 +497,8 @@ fn repeat(request: &Request<Upload>) -> Request<Upload> {
 
 /// Whether the endpoint says that it has not processed the request (RFC 9113 §8.7).
 fn is_unprocessed(error: &h2::Error) -> bool {
-    error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (error.is_go_away() || is_refused)
 }
 
 fn no_reply(error: &hyper::Error) -> Refusal {
@@ -506,7 +510,7 @@ fn no_reply(error: &hyper::Error) -> Refusal {
 }
 
 fn no_reply_http2(error: &h2::Error) -> Refusal {
-    if error.is_io() || error.is_go_away() || error.is_reset() {
+    if error.is_io() || error.is_remote() {
         let detail = "the upstream gave up the request before it replied";
         return Refusal::new(Kind::Disconnected, detail);
     }

@@ -45,7 +45,22 @@ const RESETS_MAX: usize = 4096;
 pub(super) struct Connection {
     sender: SendRequest<Bytes>,
     open: Rc<Cell<usize>>,
+    /// Whether it takes no new stream: it has ended, or the endpoint has said that it will.
     is_closed: Rc<Cell<bool>>,
+}
+
+/// Why a request got no reply head.
+pub(super) struct SendError {
+    pub(super) error: h2::Error,
+    /// The request, where nothing of it was sent.
+    pub(super) request: Option<Request<Upload>>,
+}
+
+impl From<h2::Error> for SendError {
+    fn from(error: h2::Error) -> Self {
+        let request = None;
+        Self { error, request }
+    }
 }
 
 /// A stream's place on its connection, given back when dropped.
@@ -127,12 +142,19 @@ impl Connection {
         &self,
         request: Request<Upload>,
         scheme: uri::Scheme,
-    ) -> Result<(http::response::Parts, Http2Source), h2::Error> {
+    ) -> Result<(http::response::Parts, Http2Source), SendError> {
         self.open.set(self.open.get() + 1);
         let place = Place(Rc::clone(&self.open));
+        let mut sender = match self.sender.clone().ready().await {
+            Ok(sender) => sender,
+            Err(error) => {
+                self.is_closed.set(true);
+                let request = Some(request);
+                return Err(SendError { error, request });
+            }
+        };
         let (head, upload) = request.into_parts();
         let watch = upload.watch();
-        let mut sender = self.sender.clone().ready().await?;
         let request = Request::from_parts(absolute(head, scheme), ());
         let is_end = upload.is_end_stream();
         let (reply, stream) = sender.send_request(request, is_end)?;
