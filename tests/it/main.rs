@@ -8,19 +8,20 @@
     reason = "tests fail by panicking, and are their own documentation"
 )]
 
-mod bombs;
-mod edge;
-mod forwarding;
-mod process;
-mod replies;
-mod requests;
-mod reuse;
 mod sse_reader;
-mod streams;
 mod support;
-mod tidy;
-mod tls;
-mod trailers;
 mod transcode;
-mod upgrades;
+mod bombs;
+mod streams;
 mod uploads;
+mod forwarding;
+mod trailers;
+mod reuse;
+mod upgrades;
+mod edge;
+mod tls;
+mod replies;
+mod http2_upstreams;
+mod requests;
+mod process;
+mod tidy;
