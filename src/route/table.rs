@@ -140,6 +140,8 @@ mod tests {
         assert!(!below.matches(".example.com"));
     }
 
+    type Text = Option<&'static str>;
+
     #[test]
     fn a_rewrite_strips_whole_segments_and_keeps_the_query() {
         let rewrite = |strip: Option<&str>, add: Option<&str>, target: &str| {
@@ -150,7 +152,6 @@ mod tests {
             .apply(&target.parse().expect("a target"))
             .map(|target| target.to_string())
         };
-        type Text = Option<&'static str>;
         let rows: &[(Text, Text, &str, Text)] = &[
             (None, None, "/a?b", Some("/a?b")),
             (Some("/api"), None, "/api/x?y=1", Some("/x?y=1")),

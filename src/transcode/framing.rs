@@ -108,18 +108,6 @@ pub enum DecodeError {
     },
 }
 
-impl DecodeError {
-    /// The code that stands for this fault in the `stream-error` event, the log and the metrics.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::RecordTooLarge { .. } => "record_too_large",
-            Self::BadFraming { .. } => "bad_framing",
-            Self::Truncated { .. } => "upstream_truncated",
-        }
-    }
-}
-
 /// Every framing, in the order of the documentation.
 pub const FRAMINGS: &[&Framing] = &[
     &ndjson::FRAMING,

@@ -37,15 +37,6 @@ pub fn due(every: Duration, fraction: f64) -> Duration {
     every.saturating_sub((every / JITTER).mul_f64(1.0 - fraction))
 }
 
-/// How long to sleep, `silence` after the last write, until the heartbeat of [`due`] must go out;
-/// `None` is now.
-///
-/// The timer is never reset per event: when it fires, ask this and sleep again.
-#[must_use]
-pub fn remaining(due: Duration, silence: Duration) -> Option<Duration> {
-    due.checked_sub(silence).filter(|left| !left.is_zero())
-}
-
 /// A heartbeat comes early by up to this part of the interval.
 const JITTER: u32 = 10;
 
@@ -53,7 +44,7 @@ const JITTER: u32 = 10;
 mod tests {
     use std::time::Duration;
 
-    use super::{due, remaining};
+    use super::due;
 
     #[test]
     fn the_interval_lies_between_nine_tenths_and_all() {
@@ -75,13 +66,5 @@ mod tests {
         }
         assert_eq!(due(Duration::MAX, 1.0), Duration::MAX);
         assert!(due(Duration::MAX, 0.0) < Duration::MAX);
-    }
-
-    #[test]
-    fn silence_is_measured_from_the_last_write() {
-        let second = Duration::from_secs(1);
-        assert_eq!(remaining(3 * second, second), Some(2 * second));
-        assert_eq!(remaining(second, second), None);
-        assert_eq!(remaining(second, 2 * second), None);
     }
 }

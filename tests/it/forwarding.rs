@@ -402,7 +402,7 @@ async fn a_large_download_arrives_byte_by_byte_the_same() {
         );
         client.exactly(body.len()).await
     };
-    let (read, _) = tokio::join!(read, give(&backend, &head, &body));
+    let (read, ()) = tokio::join!(read, give(&backend, &head, &body));
     assert!(read == body);
     let client = Client2::connect_with_window(weir.address(), 1 << 20).await;
     let read = async {
@@ -413,7 +413,7 @@ async fn a_large_download_arrives_byte_by_byte_the_same() {
         }
         read
     };
-    let (read, _) = tokio::join!(read, give(&backend, &head, &body));
+    let (read, ()) = tokio::join!(read, give(&backend, &head, &body));
     assert!(read == body);
 }
 

@@ -185,19 +185,19 @@ async fn a_client_that_does_not_read_leaves_the_others_alone() {
     let (client, mut upstream) = joined(&backend, &weir).await;
     // One slow reader of each version, each with a connection of its own.
     let slow2 = Client2::connect_with_window(weir.address(), 1).await;
-    let (unread2, mut flood2) = stream(&slow2, &mut upstream).await;
+    let (unread2, flood2) = stream(&slow2, &mut upstream).await;
     let unread1 = Client::get(weir.address(), "/", "").await;
     let mut flood1 = upstream.request().await;
     flood1.reply(200, &[("content-type", NDJSON)]);
     let (mut response, mut one) = stream(&client, &mut upstream).await;
-    let flood = |mut stream: Stream2| {
+    let pour = |mut stream: Stream2| {
         tokio::spawn(async move {
             while stream.data_in_window(SMALL).await {
                 tokio::task::yield_now().await;
             }
         })
     };
-    let floods = [flood(flood2), flood(flood1)];
+    let pouring = [pour(flood2), pour(flood1)];
     let feed = async {
         for _ in 0..FRAMES {
             assert!(one.data_in_window(SMALL).await, "the sibling was reset");
@@ -216,12 +216,12 @@ async fn a_client_that_does_not_read_leaves_the_others_alone() {
     let event = "data: ".len() + SMALL.len() + 1;
     assert_eq!(bytes, FRAMES * event);
     assert!(
-        floods.iter().all(|flood| !flood.is_finished()),
+        pouring.iter().all(|flood| !flood.is_finished()),
         "a slow reader's stream was cut"
     );
     assert!(backend.is_alone().await);
     drop((unread1, unread2));
-    for flood in floods {
+    for flood in pouring {
         soon("the floods to be cancelled", flood)
             .await
             .expect("no panic");

@@ -256,7 +256,7 @@ async fn both_directions_flow_at_once_over_http2() {
     let (response, stream) = begin(&client, "POST").await;
     let exchange = async {
         tokio::join!(upload2(stream, &body), download2(response), async {
-            echo(take_head(&backend).await).await
+            echo(take_head(&backend).await).await;
         },)
     };
     let ((), echoed, ()) = soon("the echo", exchange).await;

@@ -189,16 +189,14 @@ impl Stream2 {
 
     /// Waits until the proxy resets the stream.
     pub async fn is_reset(&mut self) -> Reason {
-        let reset = match &mut self.sending {
-            Some(sending) => {
-                soon("a reset", std::future::poll_fn(|cx| sending.poll_reset(cx))).await
+        let reset = std::future::poll_fn(|cx| {
+            if let Some(sending) = &mut self.sending {
+                sending.poll_reset(cx)
+            } else {
+                self.reply.poll_reset(cx)
             }
-            None => {
-                let reply = &mut self.reply;
-                soon("a reset", std::future::poll_fn(|cx| reply.poll_reset(cx))).await
-            }
-        };
-        reset.expect("an open connection")
+        });
+        soon("a reset", reset).await.expect("an open connection")
     }
 
     /// The next DATA frame of the request's body; `None` is its end.
