@@ -8,20 +8,20 @@
     reason = "tests fail by panicking, and are their own documentation"
 )]
 
+mod sse_reader;
+mod support;
+mod transcode;
 mod bombs;
-mod edge;
+mod streams;
+mod uploads;
 mod forwarding;
-mod http2_upstreams;
-mod process;
+mod trailers;
+mod reuse;
+mod upgrades;
+mod edge;
+mod tls;
 mod replies;
 mod requests;
-mod reuse;
-mod sse_reader;
-mod streams;
-mod support;
+mod http2_upstreams;
+mod process;
 mod tidy;
-mod tls;
-mod trailers;
-mod transcode;
-mod upgrades;
-mod uploads;
