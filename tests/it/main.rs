@@ -21,7 +21,7 @@ mod upgrades;
 mod edge;
 mod tls;
 mod replies;
-mod requests;
 mod http2_upstreams;
+mod requests;
 mod process;
 mod tidy;
