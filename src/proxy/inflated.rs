@@ -19,6 +19,8 @@ pub(super) struct Inflated {
     coded: Bytes,
     /// Whether the last step filled its bound, so that more may come without further input.
     is_full: bool,
+    /// What is wrong after the plain bytes that were given last.
+    fault: Option<SourceError>,
 }
 
 impl Inflated {
@@ -28,31 +30,35 @@ impl Inflated {
             inflater,
             coded: Bytes::new(),
             is_full: false,
+            fault: None,
         }
     }
 
+    /// Undoes one piece. A fault that comes after plain bytes waits until they are taken.
     fn step(&mut self) -> Result<Bytes, SourceError> {
         let mut plain = Vec::new();
         let mut input = &self.coded[..];
-        self.inflater
-            .push(&mut input, &mut plain, PLAIN_BYTES_MAX)
-            .map_err(|error| SourceError::Broken {
-                reason: error.to_string(),
-            })?;
+        let pushed = self.inflater.push(&mut input, &mut plain, PLAIN_BYTES_MAX);
         let taken = self.coded.len() - input.len();
         self.coded.advance(taken);
         self.is_full = plain.len() >= PLAIN_BYTES_MAX;
-        if taken == 0 && plain.is_empty() && !self.coded.is_empty() {
-            let reason = "bytes follow the end of the content coding".to_owned();
-            return Err(SourceError::Broken { reason });
+        if let Err(error) = pushed {
+            let reason = error.to_string();
+            self.fault = Some(SourceError::Broken { reason });
         }
-        Ok(plain.into())
+        match self.fault.take_if(|_| plain.is_empty()) {
+            Some(fault) => Err(fault),
+            None => Ok(plain.into()),
+        }
     }
 }
 
 impl Source for Inflated {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, SourceError>> {
         loop {
+            if let Some(fault) = self.fault.take() {
+                return Poll::Ready(Err(fault));
+            }
             if !self.coded.is_empty() || self.is_full {
                 let plain = self.step()?;
                 if !plain.is_empty() {
