@@ -215,6 +215,12 @@ impl Client {
         }
     }
 
+    /// Closes the writing side as the protocol beneath says it.
+    pub async fn shutdown(&mut self) {
+        let closed = soon("the proxy to take the end", self.io.shutdown()).await;
+        closed.expect("an open connection");
+    }
+
     /// The connection itself.
     pub fn socket(&mut self) -> &mut dyn Duplex {
         &mut *self.io

@@ -63,12 +63,15 @@ pub async fn connect_with(
     soon("a TLS handshake", connector.connect(name, stream)).await
 }
 
+/// A connection that a backend has accepted over TLS.
+pub type ServerStream = tokio_rustls::server::TlsStream<TcpStream>;
+
 /// Accepts a client with `certificate`, agreeing to the first of `alpn` that it offers.
 pub async fn accept(
     stream: TcpStream,
     certificate: &Certified,
     alpn: &[&str],
-) -> std::io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+) -> std::io::Result<ServerStream> {
     let key = PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).expect("a key");
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
