@@ -207,6 +207,9 @@ impl Proxy {
             }
         };
         let length = headers::content_length(&head.headers);
+        if transcoder.is_none() && length.is_none() && exchange.version == Version::HTTP_10 {
+            exchange.link.connection.end_by_close();
+        }
         let relay = self.relay(exchange, feed, transcoder, record);
         let relay = relay.holding(lease, length);
         exchange.response(head, ResponseBody::relay(relay))

@@ -59,6 +59,8 @@ const LINGER_IDLE: Duration = Duration::from_secs(1);
 enum End {
     /// The protocol says that it is over, or broken.
     Protocol,
+    /// The response was cut, and nothing but the close can tell.
+    Cut,
     /// The client left while hyper did not look.
     Gone,
     /// The client takes nothing.
@@ -100,8 +102,12 @@ pub(super) async fn serve_http1(
         }
         guard.begin_turn();
         if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(cx) {
-            outcome.unwrap_or_else(|error| debug!(%error, "An HTTP/1 connection broke."));
-            return Poll::Ready(End::Protocol);
+            let Err(error) = outcome else {
+                return Poll::Ready(End::Protocol);
+            };
+            debug!(%error, "An HTTP/1 connection broke.");
+            let is_cut = error.is_user() && guard.link.ends_by_close();
+            return Poll::Ready(if is_cut { End::Cut } else { End::Protocol });
         }
         let view = guard.end_turn();
         let stream = newest.borrow().upgrade();
@@ -241,6 +247,7 @@ impl Guard {
         let limit = match end {
             End::Protocol => LINGER,
             End::Idle => LINGER_IDLE,
+            End::Cut => return transport.reset(),
             End::Gone | End::Stalled => return,
         };
         if transport.is_alone() {

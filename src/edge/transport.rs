@@ -14,8 +14,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::{TcpStream, UnixStream},
     time::{Instant, timeout},
 };
+use tokio_rustls::server::TlsStream;
 
 /// The most that is read ahead of hyper, in bytes.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
@@ -25,9 +27,27 @@ const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 const LINGER_SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// What bytes go over: TCP, TLS or a unix socket.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Makes the close a reset, where there is such a thing.
+    fn reset_on_close(&self);
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+impl Duplex for TcpStream {
+    fn reset_on_close(&self) {
+        // An error means that the connection is gone already.
+        drop(self.set_zero_linger());
+    }
+}
+
+impl Duplex for UnixStream {
+    fn reset_on_close(&self) {}
+}
+
+impl Duplex for TlsStream<Box<dyn Duplex>> {
+    fn reset_on_close(&self) {
+        self.get_ref().0.reset_on_close();
+    }
+}
 
 /// A handle on a connection's socket; clones share it.
 #[derive(Clone)]
@@ -115,6 +135,11 @@ impl Transport {
     /// Whether nobody else holds the socket, so that it can be closed; an upgraded one lives on.
     pub(super) fn is_alone(&self) -> bool {
         Arc::strong_count(&self.0) == 1
+    }
+
+    /// Closes so that the client cannot take what it has for all there is.
+    pub(super) fn reset(self) {
+        self.socket().io.reset_on_close();
     }
 
     /// Closes our side and waits for the client's: bytes that it still sends would otherwise make the

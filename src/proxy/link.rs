@@ -40,6 +40,7 @@ pub struct ConnectionLink {
     turn: Cell<u64>,
     is_blocked: Cell<bool>,
     is_stalled: Cell<bool>,
+    ends_by_close: Cell<bool>,
     write_limit: Cell<Duration>,
     awaiting_turn: RefCell<Vec<Waker>>,
     open_streams: Cell<usize>,
@@ -55,6 +56,7 @@ impl ConnectionLink {
             turn: Cell::new(0),
             is_blocked: Cell::new(false),
             is_stalled: Cell::new(false),
+            ends_by_close: Cell::new(false),
             write_limit: Cell::new(WRITE_LIMIT),
             awaiting_turn: RefCell::default(),
             open_streams: Cell::new(0),
@@ -83,6 +85,17 @@ impl ConnectionLink {
     /// The edge says that the client took nothing for too long.
     pub fn stall(&self) {
         self.is_stalled.set(true);
+    }
+
+    /// The response says that only the connection's close ends its body, and only the close can tell of a cut.
+    pub(super) fn end_by_close(&self) {
+        self.ends_by_close.set(true);
+    }
+
+    /// Whether a cut response would look complete, were the connection closed as usual.
+    #[must_use]
+    pub fn ends_by_close(&self) -> bool {
+        self.ends_by_close.get()
     }
 
     /// How many streams are between their request's head and their response's end.
