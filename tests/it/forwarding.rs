@@ -1,7 +1,7 @@
 //! Is a message the same on the other side, but for what belongs to the neighbors?
 
 use http::Request;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{
     Weir, backend::Backend, client::Client, client2::Client2, noise, proxied, soon,
@@ -324,6 +324,21 @@ async fn an_http10_client_is_told_the_end_by_the_close() {
         ("2", "keep-alive")
     );
     assert_eq!(client.exactly(2).await, b"ok");
+}
+
+#[tokio::test]
+async fn an_http10_client_is_told_a_cut_by_a_reset() {
+    let (backend, weir) = proxied("").await;
+    let mut client = Client::connect(weir.address()).await;
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    let mut upstream = backend.stream("text/plain").await;
+    upstream.chunk("some").await;
+    client.head().await;
+    assert_eq!(client.exactly(4).await, b"some");
+    drop(upstream);
+    let mut rest = [0; 16];
+    let read = soon("the cut", client.socket().read(&mut rest)).await;
+    assert!(read.is_err(), "a cut response looks complete");
 }
 
 #[tokio::test]
