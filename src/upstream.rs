@@ -221,8 +221,9 @@ impl Upstream {
     pub async fn send_upgrade(&self, request: Request<Upload>) -> Result<UpgradeReply, Refusal> {
         let mut is_tried = vec![false; self.endpoints.len()];
         let mut refusal = Refusal::new(Kind::ConnectFailed, "the upstream has no endpoint");
+        let connector = self.connector.for_upgrade();
         while let Some(lease) = self.lease(&mut is_tried) {
-            let io = match self.connector.connect(&lease.endpoint.address).await {
+            let io = match connector.connect(&lease.endpoint.address).await {
                 Ok(connected) if connected.is_http2 => {
                     let detail = "the upstream speaks HTTP/2, which this upgrade cannot cross";
                     return Err(Refusal::new(Kind::NotImplemented, detail));

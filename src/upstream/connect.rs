@@ -111,6 +111,15 @@ impl Connector {
         }
     }
 
+    /// The same, but for requests that only HTTP/1.1 carries; prior knowledge of HTTP/2 stays.
+    pub(crate) fn for_upgrade(&self) -> Self {
+        let mut connector = self.clone();
+        if connector.http == HttpVersion::Auto {
+            connector.http = HttpVersion::Http1;
+        }
+        connector
+    }
+
     /// Reaches one endpoint, within the upstream's time limit.
     pub(crate) async fn connect(
         &self,
@@ -181,6 +190,7 @@ impl Connector {
         };
         let stream = tls
             .connector
+            .with_alpn(alpn(self.http))
             .connect(name, io)
             .await
             .map_err(|error: io::Error| ConnectError::Tls(error.to_string()))?;
@@ -252,13 +262,18 @@ pub fn trust(settings: &Settings) -> Result<Option<Arc<ClientConfig>>, TrustErro
             name: name.clone(),
         });
     }
-    let mut config = client_config(&settings.name, &settings.tls)?;
-    config.alpn_protocols = match settings.http {
-        HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
-        HttpVersion::Http2 => vec![b"h2".to_vec()],
-        HttpVersion::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-    };
+    let config = client_config(&settings.name, &settings.tls)?;
     Ok(Some(Arc::new(config)))
+}
+
+/// What is offered to an endpoint over TLS.
+fn alpn(http: HttpVersion) -> Vec<Vec<u8>> {
+    let (http1, http2) = (b"http/1.1".to_vec(), b"h2".to_vec());
+    match http {
+        HttpVersion::Http1 => vec![http1],
+        HttpVersion::Http2 => vec![http2],
+        HttpVersion::Auto => vec![http2, http1],
+    }
 }
 
 fn client_config(upstream: &str, tls: &TlsSettings) -> Result<ClientConfig, TrustError> {
