@@ -81,7 +81,7 @@ enum Outcome {
     /// It has not answered, and the route's patience is over: the client gets its head now.
     Silence(Exchange, Answer),
     /// It turned the connection into a tunnel.
-    Tunnel(OnUpgrade, UpgradeReply),
+    Tunnel(Exchange, OnUpgrade, UpgradeReply),
 }
 
 impl Proxy {
@@ -98,8 +98,9 @@ impl Proxy {
         Ok(match self.ask(request, link, &mut record).await {
             Ok(Outcome::Reply(exchange, reply)) => self.respond(&exchange, reply, record),
             Ok(Outcome::Silence(exchange, answer)) => self.commit(&exchange, answer, record),
-            Ok(Outcome::Tunnel(client, reply)) => {
-                tunnel::open(client, reply, record, self.drain.watch())
+            Ok(Outcome::Tunnel(exchange, client, reply)) => {
+                let (link, watch) = (exchange.link, self.drain.watch());
+                tunnel::open(client, reply, record, watch, link)
             }
             Err(refusal) => refuse(&refusal, record),
         })
@@ -297,7 +298,7 @@ async fn upgrade(
     let asked = upstream.send_upgrade(request);
     let reply = within_first_byte(limit, Rc::clone(&upload), asked).await?;
     if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Outcome::Tunnel(client, reply));
+        return Ok(Outcome::Tunnel(exchange, client, reply));
     }
     let (head, source) = plain_reply(reply.response, &upload);
     let reply = Reply {

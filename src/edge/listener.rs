@@ -358,11 +358,11 @@ impl Incoming {
         let Some((transport, is_http2)) = self.agree(io).await else {
             return;
         };
-        let link = ConnectionLink::new(self.peer(), is_http2);
-        // A task of its own: this one is as big as a handshake, and a connection should not be.
+        let peer = self.peer();
         let (proxy, place) = (self.proxy, self.place);
+        let link = ConnectionLink::new(peer, is_http2, place);
+        // A task of its own: this one is as big as a handshake, and a connection should not be.
         tokio::task::spawn_local(async move {
-            let _place = place;
             if is_http2 {
                 connection::serve_http2(transport, link, proxy, timeouts).await;
             } else {

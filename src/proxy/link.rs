@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::upstream::source::SharedSource;
 
@@ -37,6 +37,8 @@ pub struct ConnectionLink {
     pub peer: Peer,
     /// Whether streams share the connection.
     pub is_http2: bool,
+    /// Its place among those that the listener may serve, given back with the last stream or tunnel.
+    _place: OwnedSemaphorePermit,
     turn: Cell<u64>,
     is_blocked: Cell<bool>,
     is_stalled: Cell<bool>,
@@ -49,10 +51,11 @@ pub struct ConnectionLink {
 impl ConnectionLink {
     /// Makes the link of a new connection.
     #[must_use]
-    pub fn new(peer: Peer, is_http2: bool) -> Rc<Self> {
+    pub fn new(peer: Peer, is_http2: bool, place: OwnedSemaphorePermit) -> Rc<Self> {
         Rc::new(Self {
             peer,
             is_http2,
+            _place: place,
             turn: Cell::new(0),
             is_blocked: Cell::new(false),
             is_stalled: Cell::new(false),

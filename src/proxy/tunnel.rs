@@ -1,12 +1,14 @@
 //! How does an upgraded connection (WebSocket and others) cross the proxy?
 
+use std::rc::Rc;
+
 use http::{Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tracing::debug;
 
-use super::{body::ResponseBody, ending::Ending, headers, record::Record};
+use super::{body::ResponseBody, ending::Ending, headers, link::StreamLink, record::Record};
 use crate::{drain, upstream::UpgradeReply};
 
 /// The client's 101, and the tunnel behind it as a task of its own: it ends when either side closes.
@@ -15,6 +17,7 @@ pub(super) fn open(
     reply: UpgradeReply,
     mut record: Record,
     watch: drain::Watch,
+    link: Rc<StreamLink>,
 ) -> Response<ResponseBody> {
     let UpgradeReply {
         mut response,
@@ -34,7 +37,7 @@ pub(super) fn open(
     tokio::task::spawn_local(async move {
         // Moved in whole: what it says is logged when the tunnel ends.
         let mut record = record;
-        let (_lease, _watch) = (lease, watch);
+        let (_lease, _watch, _link) = (lease, watch, link);
         let (client, upstream) = match tokio::try_join!(client, upstream) {
             Ok(both) => both,
             Err(error) => {
