@@ -268,6 +268,33 @@ async fn one_connection_too_many_waits_for_another_to_leave() {
 }
 
 #[tokio::test]
+async fn a_tunnel_keeps_its_place() {
+    let (backend, weir) = listening("limits = { connections = 1 }").await;
+    let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    let mut tunnel = Client::get(weir.address(), "/", upgrade).await;
+    let mut upstream = backend
+        .answer(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .await;
+    assert_eq!(tunnel.head().await.status, 101);
+    let mut second = Client::get(weir.address(), "/second", "").await;
+    for _ in 0..10 {
+        tunnel.send("ping").await;
+        assert_eq!(upstream.read(4).await, b"ping");
+    }
+    assert!(
+        backend.is_alone().await,
+        "the second was served beside the tunnel"
+    );
+    drop(tunnel);
+    upstream.closed().await;
+    drop(upstream);
+    backend.answer(OK).await;
+    assert_eq!(second.head().await.status, 200);
+}
+
+#[tokio::test]
 async fn those_who_wait_for_a_place_are_served_whichever_worker_has_them() {
     let process = "threads = 3\ndrain = \"1s\"";
     let (backend, weir) = listening_at("limits = { connections = 1 }", process).await;

@@ -111,6 +111,23 @@ async fn http2_is_agreed_upon_by_alpn_and_shared() {
 }
 
 #[tokio::test]
+async fn an_upgrade_agrees_on_http1_where_streams_agree_on_http2() {
+    let backend = Encrypted::bind().await;
+    let weir = Weir::upstream(&backend.upstream(&backend.ca(), "up.test", "auto"), "");
+    let fields = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    let mut client = Client::get(weir.address(), "/", fields).await;
+    let stream = backend.accept(&["h2", "http/1.1"]).await.expect("TLS");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let mut upstream = Client::over(Box::new(stream));
+    upstream.until("\r\n\r\n").await;
+    upstream
+        .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhi")
+        .await;
+    assert_eq!(client.head().await.status, 101);
+    assert_eq!(client.exactly(2).await, b"hi");
+}
+
+#[tokio::test]
 async fn an_upstream_that_cannot_be_trusted_is_told_and_sent_nothing() {
     let backend = Encrypted::bind().await;
     let other = tempfile::tempdir().expect("a directory");
