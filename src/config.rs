@@ -1,8 +1,8 @@
 //! What may a file say, and what is wrong with this one?
 //!
 //! [`load`] gives a whole [`Config`] or every fault at once, each with its line. The text becomes a
-//! tree that knows its places (the `toml` crate's, which goes on after a syntax fault); [`keys`]
-//! says which keys there are; [`section`] reads them; `listeners`, `upstreams` and `routes` fill the
+//! tree that knows its places (the `toml` crate's, which goes on after a syntax fault); `keys`
+//! says which keys there are; `section` reads them; `listeners`, `upstreams` and `routes` fill the
 //! settings that each component defines for itself.
 
 mod address;

@@ -1,6 +1,6 @@
 //! Which upstream takes a request, and under which policy?
 //!
-//! A [`Table`] is one generation of all routes: it is built once and never changes. The most
+//! A [`Table`](table::Table) is one generation of all routes: it is built once and never changes. The most
 //! specific route wins: exact host before `*.host` (the longer first) before any host; then exact
 //! path before the longer prefix; then a route that names methods; then the one that asks for more
 //! headers; then the one that stands first in the file. ([`shadow`] holds it as a sort key.)

@@ -4,22 +4,12 @@ use h2::Reason;
 use http::Request;
 
 use crate::support::{
-    Weir,
+    NDJSON, Weir,
     backend2::{Backend2, Connection2, Stream2},
     client::Client,
     client2::{Client2, Response2},
-    soon,
+    proxied2, soon,
 };
-
-const NDJSON: &str = "application/x-ndjson";
-
-/// A proxy in front of a fresh backend that speaks HTTP/2, on a route with these keys.
-async fn proxied2(route: &str) -> (Backend2, Weir) {
-    let backend = Backend2::bind().await;
-    let upstream = format!("endpoints = [\"{}\"]\nhttp = \"2\"", backend.endpoint());
-    let weir = Weir::upstream(&upstream, route);
-    (backend, weir)
-}
 
 /// Begins a stream of records on this connection.
 async fn stream(client: &Client2, upstream: &mut Connection2) -> (Response2, Stream2) {

@@ -8,22 +8,23 @@
     reason = "tests fail by panicking, and are their own documentation"
 )]
 
-mod sse_reader;
-mod support;
-mod transcode;
 mod bombs;
-mod streams;
-mod uploads;
-mod forwarding;
-mod trailers;
-mod reuse;
-mod upgrades;
+mod compressed;
 mod edge;
-mod tls;
-mod upstreams;
+mod forwarding;
+mod http2_upstreams;
+mod leaving;
+mod process;
 mod replies;
 mod requests;
-mod http2_upstreams;
-mod compressed;
-mod process;
+mod reuse;
+mod sse_reader;
+mod streams;
+mod support;
 mod tidy;
+mod tls;
+mod trailers;
+mod transcode;
+mod upgrades;
+mod uploads;
+mod upstreams;

@@ -4,20 +4,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 
 use crate::support::{
-    Weir,
     backend2::{Backend2, Stream2},
     client::Client,
     client2::Client2,
-    proxied, soon,
+    proxied, proxied2, soon,
 };
-
-/// A proxy in front of a fresh backend that speaks HTTP/2, on a route with these keys.
-async fn proxied2(route: &str) -> (Backend2, Weir) {
-    let backend = Backend2::bind().await;
-    let upstream = format!("endpoints = [\"{}\"]\nhttp = \"2\"", backend.endpoint());
-    let weir = Weir::upstream(&upstream, route);
-    (backend, weir)
-}
 
 #[tokio::test]
 async fn announced_trailers_of_a_request_reach_an_http1_upstream() {

@@ -35,10 +35,21 @@ pub fn noise(length: usize) -> Vec<u8> {
         .collect()
 }
 
+/// The content type of the backends' streams.
+pub const NDJSON: &str = "application/x-ndjson";
+
 /// A proxy in front of a fresh backend, on a route with these keys.
 pub async fn proxied(route: &str) -> (backend::Backend, Weir) {
     let backend = backend::Backend::bind().await;
     let weir = Weir::route(&backend.endpoint(), route);
+    (backend, weir)
+}
+
+/// A proxy in front of a fresh backend that speaks HTTP/2, on a route with these keys.
+pub async fn proxied2(route: &str) -> (backend2::Backend2, Weir) {
+    let backend = backend2::Backend2::bind().await;
+    let upstream = format!("endpoints = [\"{}\"]\nhttp = \"2\"", backend.endpoint());
+    let weir = Weir::upstream(&upstream, route);
     (backend, weir)
 }
 
