@@ -303,6 +303,7 @@ async fn an_http10_client_is_told_the_end_by_the_close() {
             "{head:?}"
         );
         assert_eq!(head.field("transfer-encoding"), "", "{head:?}");
+        assert!(head.line.starts_with("HTTP/1.0 200 "), "{head:?}");
         upstream.chunk("1").await;
         upstream.chunk("2").await;
         upstream.end().await;
