@@ -161,7 +161,14 @@ pub(super) async fn serve_http2(
             return Poll::Ready(End::Protocol);
         }
         let view = guard.end_turn();
-        guard.poll_deadlines(view, cx)
+        let end = std::task::ready!(guard.poll_deadlines(view, cx));
+        if end == End::Idle && guard.stop_idle() {
+            // The client is told first, in case it asks for something in this moment.
+            Pin::new(&mut connection).graceful_shutdown();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(end)
     })
     .await;
     drop(connection);
@@ -208,6 +215,12 @@ impl Guard {
         let is_first = !self.is_stopping && self.watch.poll(cx).is_some();
         self.is_stopping |= is_first;
         is_first
+    }
+
+    /// Begins to stop a connection that is idle; false where it was stopping already.
+    fn stop_idle(&mut self) -> bool {
+        self.quiet = None;
+        !std::mem::replace(&mut self.is_stopping, true)
     }
 
     fn begin_turn(&self) {

@@ -153,13 +153,14 @@ fn is_coded(request: &Request<Incoming>) -> bool {
     is_other || codings.next().is_some()
 }
 
-/// Whether a segment is `.` or `..`, also with its dots percent-encoded: routes match the path as
+/// Whether a segment is `.` or `..`, also with its dots or slashes percent-encoded: routes match the path as
 /// it is written, and what an upstream would resolve could leave its route.
 fn has_dot_segment(path: &str) -> bool {
-    path.split('/').any(|segment| {
-        let dots = segment.to_ascii_lowercase().replace("%2e", ".");
-        dots == "." || dots == ".."
-    })
+    let plain = path.to_ascii_lowercase().replace("%2e", ".");
+    let plain = plain.replace("%2f", "/").replace("%5c", "\\");
+    plain
+        .split(['/', '\\'])
+        .any(|segment| segment == "." || segment == "..")
 }
 
 #[cfg(test)]
@@ -189,10 +190,26 @@ mod tests {
 
     #[test]
     fn dot_segments_are_seen_through_their_encoding() {
-        for path in ["/a/../b", "/..", "/./", "/%2e%2E/x", "/a/.%2e"] {
+        for path in [
+            "/a/../b",
+            "/..",
+            "/./",
+            "/%2e%2E/x",
+            "/a/.%2e",
+            "/a/..%2F..%2fb",
+            "/a%5c..%5Cb",
+        ] {
             assert!(has_dot_segment(path), "{path}");
         }
-        for path in ["/", "/a", "/a..b", "/...", "/.well-known/x", "/a.b/c"] {
+        for path in [
+            "/",
+            "/a",
+            "/a..b",
+            "/...",
+            "/.well-known/x",
+            "/a.b/c",
+            "/a%2Fb",
+        ] {
             assert!(!has_dot_segment(path), "{path}");
         }
     }

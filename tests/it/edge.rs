@@ -232,12 +232,18 @@ async fn an_idle_connection_goes_but_not_one_with_a_stream() {
     exchange(&mut idle, &backend).await;
     assert_eq!(idle.rest().await, "");
     let gone = async {
-        while let Ok(sender) = client2.sender().ready().await {
-            drop(sender);
+        loop {
+            if let Err(error) = client2.sender().ready().await {
+                return error;
+            }
             tokio::task::yield_now().await;
         }
     };
-    soon("the idle HTTP/2 connection to go", gone).await;
+    let error = soon("the idle HTTP/2 connection to go", gone).await;
+    assert!(
+        error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR),
+        "{error:?}"
+    );
     upstream.chunk("still").await;
     assert_eq!(busy.chunk().await.as_deref(), Some("still"));
 }

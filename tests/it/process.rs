@@ -173,7 +173,18 @@ async fn faults_have_their_exit_codes_and_say_what_to_do() {
     let address = taken.local_addr().expect("bound").to_string();
     let (_directory, in_use) = file("http://127.0.0.1:1", &address);
     let (_other, broken) = file("http://127.0.0.1:1", "nowhere");
+    let (directory, no_pem) = file("http://127.0.0.1:1", "127.0.0.1:0");
+    std::fs::write(directory.path().join("x.pem"), "no PEM").expect("a file");
+    let text = std::fs::read_to_string(&no_pem).expect("a file");
+    let tls = "\ntls = { certificate = \"x.pem\", key = \"x.pem\" }\n[upstream.test]";
+    std::fs::write(&no_pem, text.replace("\n[upstream.test]", tls)).expect("a file");
     let rows: &[(&[&str], i32, &str)] = &[
+        (&["check", &no_pem], 78, "x.pem holds no certificate"),
+        (
+            &["run", "--config", &no_pem],
+            78,
+            "x.pem holds no certificate",
+        ),
         (&["--version"], 0, ""),
         (&["--help"], 0, ""),
         (&["nonsense"], 64, "nonsense"),

@@ -25,6 +25,8 @@ pub struct Client {
 pub struct Head {
     /// The status code.
     pub status: u16,
+    /// The status line.
+    pub line: String,
     /// The fields, their names in lower case; several of one name are joined by `, `.
     pub fields: HashMap<String, String>,
 }
@@ -80,7 +82,7 @@ impl Client {
     pub async fn head(&mut self) -> Head {
         let text = self.until("\r\n\r\n").await;
         let mut lines = text.lines();
-        let line = lines.next().expect("a status line");
+        let line = lines.next().expect("a status line").to_owned();
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
         let mut fields: HashMap<String, String> = HashMap::new();
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
@@ -92,6 +94,7 @@ impl Client {
         }
         Head {
             status: status.expect("a status code"),
+            line,
             fields,
         }
     }
