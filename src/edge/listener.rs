@@ -361,14 +361,15 @@ impl Incoming {
         let peer = self.peer();
         let (proxy, place) = (self.proxy, self.place);
         let link = ConnectionLink::new(peer, is_http2, place);
-        // A task of its own: this one is as big as a handshake, and a connection should not be.
-        tokio::task::spawn_local(async move {
-            if is_http2 {
-                connection::serve_http2(transport, link, proxy, timeouts).await;
-            } else {
-                connection::serve_http1(transport, link, proxy, timeouts).await;
-            }
-        });
+        // A task of its own, for either protocol: this one is as big as a handshake, and one for both would
+        // be as big as the bigger of them.
+        if is_http2 {
+            let serving = connection::serve_http2(transport, link, proxy, timeouts);
+            tokio::task::spawn_local(serving);
+        } else {
+            let serving = connection::serve_http1(transport, link, proxy, timeouts);
+            tokio::task::spawn_local(serving);
+        }
     }
 
     /// Agrees with the client on TLS and on the version of HTTP, in time.
