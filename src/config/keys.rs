@@ -57,7 +57,7 @@ pub(crate) static LISTENER_TIMEOUTS: Schema = Schema {
     keys: &[
         duration("handshake", "100ms", "5m").or(r#""10s""#),
         duration("header", "100ms", "5m").or(r#""15s""#),
-        duration("idle", "1s", "1h").or(r#""75s""#),
+        duration("idle", "100ms", "1h").or(r#""75s""#),
     ],
 };
 
@@ -188,17 +188,17 @@ pub(crate) static TIMEOUTS: Schema = Schema {
     title: "[route.timeouts]",
     keys: &[
         duration("first_byte", "100ms", "1h").or(r#""60s""#),
-        duration("idle", "1s", "24h").or(r#""5m""#),
-        duration("total", "1s", "30d").or_off().or(r#""off""#),
-        duration("write", "1s", "1h").or(r#""30s""#),
+        duration("idle", "100ms", "24h").or(r#""5m""#),
+        duration("total", "100ms", "30d").or_off().or(r#""off""#),
+        duration("write", "100ms", "1h").or(r#""30s""#),
     ],
 };
 
 pub(crate) static LIMITS: Schema = Schema {
     title: "[route.limits]",
     keys: &[
-        bytes("record", "1KiB", "64MiB").or(r#""1MiB""#),
-        bytes("buffer", "4KiB", "16MiB").or(r#""64KiB""#),
+        bytes("record", "16B", "64MiB").or(r#""1MiB""#),
+        bytes("buffer", "1KiB", "16MiB").or(r#""64KiB""#),
         later("streams", "the listener's limits connections is the bound"),
         later("rate", "requests are not counted over time yet"),
     ],

@@ -37,7 +37,8 @@ pub(super) fn bytes(text: &str, key: &Key) -> Result<usize, String> {
         return Err(format!("is {text:?}; it must be {}", key.allowed()));
     };
     let Some(bytes) = size(text) else {
-        let units = "a whole number and its unit (kB, MB, GB, KiB, MiB or GiB), such as \"64KiB\"";
+        let units =
+            "a whole number and its unit (B, kB, MB, GB, KiB, MiB or GiB), such as \"64KiB\"";
         return Err(format!("is {text:?}; it must be {units}"));
     };
     match (size(from), size(to)) {
@@ -56,6 +57,7 @@ fn size(text: &str) -> Option<usize> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit_bytes: usize = match unit.trim_start() {
+        "B" => 1,
         "kB" => 1000,
         "MB" => 1000 * 1000,
         "GB" => 1000 * 1000 * 1000,
