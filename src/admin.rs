@@ -14,7 +14,10 @@ use tracing::debug;
 
 use crate::{
     drain::Drain,
-    edge::listener::{Accepting, BoundSocket},
+    edge::{
+        listener::ACCEPT_PAUSE,
+        socket::{Accepting, BoundSocket},
+    },
 };
 
 /// Answers operators as long as it is polled.
@@ -28,7 +31,7 @@ pub async fn serve(socket: BoundSocket, drain: Rc<Drain>) -> io::Result<()> {
             Ok((io, _)) => io,
             Err(error) => {
                 debug!(%error, "An operator's connection could not be accepted.");
-                tokio::time::sleep(crate::edge::listener::ACCEPT_PAUSE).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

@@ -21,7 +21,10 @@ use crate::{
     admin,
     config::Config,
     drain::Drain,
-    edge::listener::{self, BindError, Bound, BoundSocket, Opened, WorkerListener},
+    edge::{
+        listener::{Bound, WorkerListener},
+        socket::{self, BindError, BoundSocket, Opened},
+    },
     proxy::Proxy,
     route::table::Table,
     upstream::{self, TrustError, Upstream},
@@ -75,9 +78,7 @@ impl App {
         let listeners = config.listeners.into_iter().map(bound);
         let listeners = listeners.collect::<Result<_, _>>()?;
         let admin = config.admin.as_ref();
-        let admin = admin
-            .map(|address| listener::open(address, 1))
-            .transpose()?;
+        let admin = admin.map(|address| socket::open(address, 1)).transpose()?;
         Ok(Self {
             threads: config.threads,
             drain: config.drain,

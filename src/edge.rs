@@ -1,7 +1,9 @@
 //! How does a connection come in, and when must it go?
 
 mod connection;
+mod incoming;
 pub mod listener;
+pub mod socket;
 pub mod tls;
 mod transport;
 

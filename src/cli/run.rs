@@ -13,7 +13,7 @@ use super::{Exit, RunArgs};
 use crate::{
     app::{App, Running, StartError},
     config::{self, Config},
-    edge::listener::BindError,
+    edge::socket::BindError,
 };
 
 /// Serves as the file says; prints one line `listening` with each address once it accepts.
