@@ -8,25 +8,10 @@ use std::{env, process::Command};
 use compression_codecs::{
     BrotliEncoder, EncodeV2, GzipEncoder, ZstdEncoder, brotli::params::EncoderParams,
 };
-use compression_core::{
-    Level,
-    util::{PartialBuffer, WriteBuffer},
-};
+use compression_core::{Level, util::PartialBuffer};
 use weir::transcode::inflate::Inflater;
 
-/// Runs `step` with fresh room until it says that it is done, and returns all that it wrote.
-fn drain(mut step: impl FnMut(&mut WriteBuffer<'_>) -> bool) -> Vec<u8> {
-    let mut coded = Vec::new();
-    loop {
-        let mut room = [0; 4096];
-        let mut buffer = WriteBuffer::new_initialized(&mut room);
-        let is_done = step(&mut buffer);
-        coded.extend_from_slice(buffer.written());
-        if is_done {
-            return coded;
-        }
-    }
-}
+use crate::support::coded::drain;
 
 fn bomb(encoder: &mut dyn EncodeV2) -> Vec<u8> {
     let plain = vec![b'x'; 1 << 20];

@@ -4,12 +4,11 @@ use compression_codecs::{
     BrotliEncoder, DeflateEncoder, EncodeV2, GzipEncoder, ZlibEncoder, ZstdEncoder,
     brotli::params::EncoderParams,
 };
-use compression_core::{
-    Level,
-    util::{PartialBuffer, WriteBuffer},
-};
+use compression_core::{Level, util::PartialBuffer};
 
-use crate::support::{Weir, backend::Connection, client::Client, client2::Client2, noise, proxied};
+use crate::support::{
+    Weir, backend::Connection, client::Client, client2::Client2, coded::drain, noise, proxied,
+};
 
 /// What compresses a reply, and its name in `Content-Encoding`.
 struct Coder {
@@ -46,20 +45,6 @@ impl Coder {
     /// What is sent for the end.
     fn finish(&mut self) -> Vec<u8> {
         drain(|room| self.encoder.finish(room).expect("an encoder"))
-    }
-}
-
-/// Runs `step` with fresh room until it says that it is done, and returns all that it wrote.
-fn drain(mut step: impl FnMut(&mut WriteBuffer<'_>) -> bool) -> Vec<u8> {
-    let mut coded = Vec::new();
-    loop {
-        let mut room = [0; 4096];
-        let mut buffer = WriteBuffer::new_initialized(&mut room);
-        let is_done = step(&mut buffer);
-        coded.extend_from_slice(buffer.written());
-        if is_done {
-            return coded;
-        }
     }
 }
 

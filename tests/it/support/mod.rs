@@ -7,6 +7,7 @@ pub mod backend;
 pub mod backend2;
 pub mod client;
 pub mod client2;
+pub mod coded;
 pub mod tls;
 
 use std::{future::Future, path::Path, time::Duration};
