@@ -24,7 +24,7 @@ use std::{
 use http::{Request, Response, StatusCode, uri::Scheme};
 use hyper::body::Incoming;
 use rustls::ClientConfig;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use self::{
@@ -284,6 +284,15 @@ impl Upstream {
         if !may_share {
             return self.connect(endpoint).await;
         }
+        // Waiting for another's attempt counts as connecting.
+        let limit = self.shared.settings.connect_timeout;
+        timeout(limit, self.connect_shared(endpoint))
+            .await
+            .unwrap_or(Err(ConnectError::Timeout(limit)))
+    }
+
+    /// Connects, unless somebody else does just that and the connection has room for both.
+    async fn connect_shared(&self, endpoint: &Endpoint) -> Result<Ready, ConnectError> {
         let _one_at_a_time = endpoint.connecting.lock().await;
         if let Some(connection) = endpoint.http2.find() {
             return Ok(Ready::Http2(connection));

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::Instant,
+};
 
 use crate::support::{Weir, backend::Backend, client::Client, proxied, soon};
 
@@ -223,6 +226,25 @@ async fn an_endpoint_that_does_not_accept_is_a_timeout() {
         told(&weir).await,
         (504, "weir; error=connection_timeout".to_owned())
     );
+}
+
+#[tokio::test]
+async fn those_who_wait_to_share_a_connection_wait_no_longer_than_one() {
+    let (endpoint, _queued, _listener) = full().await;
+    let upstream =
+        format!("endpoints = [\"{endpoint}\"]\nhttp = \"2\"\nconnect_timeout = \"300ms\"");
+    let weir = Weir::upstream(&upstream, "");
+    let begun = Instant::now();
+    for _round in 0..2 {
+        let (first, second, third, fourth) =
+            tokio::join!(told(&weir), told(&weir), told(&weir), told(&weir));
+        for told in [first, second, third, fourth] {
+            assert_eq!(told, (504, "weir; error=connection_timeout".to_owned()));
+        }
+    }
+    // Two rounds of one time limit each; one after the other they would be eight.
+    let elapsed = begun.elapsed();
+    assert!(elapsed < Duration::from_millis(1600), "{elapsed:?}");
 }
 
 #[tokio::test]
