@@ -71,7 +71,7 @@ impl Connection {
         mut self,
         mut request: Request<Upload>,
     ) -> Result<(Response<Incoming>, Self), SendError> {
-        delimit(&mut request);
+        frame(&mut request);
         let mut reply = std::pin::pin!(self.sender.try_send_request(request));
         let mut is_driven = true;
         let outcome = std::future::poll_fn(|cx| {
@@ -101,7 +101,7 @@ pub(super) async fn send_upgrade(
     io: Io,
     mut request: Request<Upload>,
 ) -> Result<Response<Incoming>, hyper::Error> {
-    delimit(&mut request);
+    frame(&mut request);
     let (mut sender, driver) = builder().handshake(TokioIo::new(io)).await?;
     tokio::task::spawn_local(async move {
         // A fault ends the tunnel's or the reply's body, which tell whoever reads them.
@@ -110,8 +110,13 @@ pub(super) async fn send_upgrade(
     sender.send_request(request).await
 }
 
-/// Says how a body of unknown length ends, whatever the method: hyper would leave out that of a GET.
-fn delimit(request: &mut Request<Upload>) {
+/// Says what HTTP/1.1 wants said between neighbors: how a body of unknown length ends, whatever the
+/// method (hyper would leave out that of a GET), and that `TE` is meant for this one (RFC 9110 §10.1.4).
+fn frame(request: &mut Request<Upload>) {
+    if request.headers().contains_key(header::TE) {
+        let te = HeaderValue::from_static("te");
+        request.headers_mut().append(header::CONNECTION, te);
+    }
     let body = request.body();
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         let chunked = HeaderValue::from_static("chunked");

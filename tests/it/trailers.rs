@@ -47,7 +47,13 @@ async fn trailers_of_a_reply_reach_an_http1_client_that_asked_for_them() {
             request.contains("\r\nte: trailers\r\n"),
             expected.contains("x-digest")
         );
-        assert!(!request.contains("connection: te"), "{request}");
+        // What is said to the upstream is ours, and complete (RFC 9110 §10.1.4).
+        assert_eq!(
+            request.contains("\r\nconnection: te\r\n"),
+            expected.contains("x-digest"),
+            "{request}"
+        );
+        assert!(!request.contains("connection: close"), "{request}");
         upstream
             .send(
                 "HTTP/1.1 200 OK\r\nTrailer: X-Digest\r\nConnection: close\r\n\
