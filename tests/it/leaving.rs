@@ -133,3 +133,42 @@ async fn an_http2_client_that_does_not_read_is_cut_alone() {
     let (_, reset) = stalled.rest().await;
     assert!(reset.is_some());
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_gets_no_heartbeats_meanwhile() {
+    let (backend, weir) = proxied("heartbeat = { every = \"1s\" }").await;
+    let mut client = Client::get(weir.address(), "/", "").await;
+    let mut upstream = backend.stream(NDJSON).await;
+    client.head().await;
+    let record = format!("{}\n", "x".repeat(64 * 1024 - 1));
+    let chunk = format!("{:x}\r\n{record}\r\n", record.len());
+    // Write until nothing is taken for a while: every buffer between here and the client is full.
+    let (mut sent, mut at) = (0, 0);
+    let full = Duration::from_millis(500);
+    while let Ok(written) =
+        tokio::time::timeout(full, upstream.socket().write(&chunk.as_bytes()[at..])).await
+    {
+        at += written.expect("an open connection");
+        if at == chunk.len() {
+            (sent, at) = (sent + 1, 0);
+        }
+    }
+    // Silence for longer than two heartbeats' time, which is what this is about.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let finish = async {
+        upstream.send(&chunk.as_bytes()[at..]).await;
+        upstream.end().await;
+    };
+    let (body, ()) = tokio::join!(client.chunks_to_end(), finish);
+    let event = format!("data: {record}\n");
+    let heartbeats = body.matches("\n:\n").count();
+    // One may be due in the moment in which the client begins to read.
+    assert!(
+        heartbeats <= 1,
+        "{heartbeats} heartbeats for a client that did not read"
+    );
+    assert_eq!(
+        body.len(),
+        (sent + 1) * event.len() + heartbeats * ":\n".len()
+    );
+}
