@@ -42,8 +42,6 @@ pub enum Kind {
     BadReply,
     /// The endpoint did not answer in time.
     FirstByteTimeout,
-    /// We are stopping.
-    Draining,
 }
 
 impl Kind {
@@ -59,7 +57,6 @@ impl Kind {
             | Self::TlsFailed
             | Self::Disconnected
             | Self::BadReply => StatusCode::BAD_GATEWAY,
-            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -78,7 +75,6 @@ impl Kind {
             Self::Disconnected => "connection_terminated",
             Self::BadReply => "http_protocol_error",
             Self::FirstByteTimeout => "http_response_timeout",
-            Self::Draining => "proxy_internal_response",
         }
     }
 
@@ -96,7 +92,6 @@ impl Kind {
             Self::Disconnected => "disconnected",
             Self::BadReply => "bad_reply",
             Self::FirstByteTimeout => "first_byte_timeout",
-            Self::Draining => "draining",
         }
     }
 }
@@ -132,9 +127,6 @@ impl Refusal {
         let proxy_status = format!("{PROXY_NAME}; error={}", self.kind.proxy_error());
         if let Ok(value) = HeaderValue::try_from(proxy_status) {
             headers.insert("proxy-status", value);
-        }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

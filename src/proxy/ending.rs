@@ -20,8 +20,6 @@ pub(super) enum Ending {
     TotalTimeout,
     /// A record was longer than it may be.
     RecordTooLarge,
-    /// The bytes were not what the framing says.
-    BadFraming,
     /// We are stopping.
     Drained,
     /// The client left first.
@@ -43,7 +41,6 @@ impl Ending {
             Self::IdleTimeout => "idle_timeout",
             Self::TotalTimeout => "total_timeout",
             Self::RecordTooLarge => "record_too_large",
-            Self::BadFraming => "bad_framing",
             Self::Drained => "drained",
             Self::ClientGone => "client_gone",
             Self::ClientStalled => "client_stalled",
@@ -75,7 +72,6 @@ impl From<DecodeError> for Fault {
     fn from(error: DecodeError) -> Self {
         let ending = match error {
             DecodeError::RecordTooLarge { .. } => Ending::RecordTooLarge,
-            DecodeError::BadFraming { .. } => Ending::BadFraming,
             DecodeError::Truncated { .. } => Ending::UpstreamTruncated,
         };
         Self::new(ending, error.to_string())

@@ -90,14 +90,6 @@ pub enum DecodeError {
         /// The limit it passed.
         record_bytes_max: usize,
     },
-    /// The bytes break the framing's rules.
-    #[error("{framing}: {reason}")]
-    BadFraming {
-        /// The framing's name.
-        framing: &'static str,
-        /// The rule, and what stood there instead.
-        reason: String,
-    },
     /// The input ended inside a record.
     #[error("{framing}: the input ended inside a record, after {carried_bytes} bytes of it")]
     Truncated {
