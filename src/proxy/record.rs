@@ -54,6 +54,26 @@ pub(super) struct Asked<'a> {
     pub(super) version: Version,
 }
 
+/// Logs what is known at a stream's start, and what else is known at its end.
+macro_rules! log_record {
+    ($record:expr, $message:literal $(, $field:ident = $value:expr)* $(,)?) => {
+        info!(
+            route = $record.route_name(),
+            upstream = $record.upstream_name(),
+            endpoint = $record.endpoint.as_deref().unwrap_or("-"),
+            status = $record.status.map_or(0, |status| status.as_u16()),
+            to = $record.to,
+            $($field = $value,)*
+            method = %$record.method,
+            host = %$record.host,
+            path = %$record.path,
+            peer = %$record.peer,
+            version = ?$record.version,
+            $message
+        )
+    };
+}
+
 impl Record {
     /// Begins the record of a request.
     #[must_use]
@@ -105,19 +125,7 @@ impl Record {
 
     /// Logs that a stream begins.
     pub(super) fn log_start(&self) {
-        info!(
-            route = self.route_name(),
-            upstream = self.upstream_name(),
-            endpoint = self.endpoint.as_deref().unwrap_or("-"),
-            status = self.status.map_or(0, |status| status.as_u16()),
-            to = self.to,
-            method = %self.method,
-            host = %self.host,
-            path = %self.path,
-            peer = %self.peer,
-            version = ?self.version,
-            "Stream begins."
-        );
+        log_record!(self, "Stream begins.");
     }
 
     fn route_name(&self) -> &str {
@@ -133,25 +141,15 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let duration = self.begun_at.elapsed();
-        info!(
-            route = self.route_name(),
-            upstream = self.upstream_name(),
-            endpoint = self.endpoint.as_deref().unwrap_or("-"),
-            status = self.status.map_or(0, |status| status.as_u16()),
-            to = self.to,
+        log_record!(
+            self,
+            "Stream ends.",
             ending = self.ending.code(),
             first_event_ms = self.first_event.map(millis),
             events = self.events,
             bytes = self.bytes,
             heartbeats = self.heartbeats,
-            duration_ms = millis(duration),
-            method = %self.method,
-            host = %self.host,
-            path = %self.path,
-            peer = %self.peer,
-            version = ?self.version,
-            "Stream ends."
+            duration_ms = millis(self.begun_at.elapsed()),
         );
     }
 }
