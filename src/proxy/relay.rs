@@ -468,3 +468,6 @@ const SCRATCH_BYTES_KEPT: usize = 1024 * 1024;
 
 /// What a drained client is told to wait before it comes back, in milliseconds.
 const DRAINED_RETRY_MS: std::ops::RangeInclusive<u64> = 1000..=5000;
+
+#[cfg(test)]
+mod tests;
