@@ -4,11 +4,9 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    time::Duration,
 };
 
 use tempfile::TempDir;
-use tokio::time::Instant;
 
 use crate::support::{LIMIT, backend::Backend, client::Client, soon};
 
@@ -16,7 +14,7 @@ const WEIR: &str = env!("CARGO_BIN_EXE_weir");
 
 /// A running `weir`, ended by its own process id when dropped.
 struct Process {
-    child: Child,
+    child: Option<Child>,
     output: BufReader<ChildStdout>,
 }
 
@@ -28,7 +26,10 @@ impl Process {
             .spawn()
             .expect("the program starts");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { child, output }
+        Self {
+            child: Some(child),
+            output,
+        }
     }
 
     /// The next line of standard output.
@@ -46,37 +47,39 @@ impl Process {
     }
 
     fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("it runs").id();
         let status = Command::new("kill")
-            .args([format!("-{name}"), self.child.id().to_string()])
+            .args([format!("-{name}"), id.to_string()])
             .status();
         assert!(status.expect("kill runs").success());
     }
 
     /// Waits for the end: how it ended, and what it wrote to standard error.
     async fn ended(mut self) -> (ExitStatus, String) {
-        let begun = Instant::now();
-        let status = soon("the process to end", async {
-            loop {
-                if let Some(status) = self.child.try_wait().expect("a child") {
-                    return status;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
-        assert!(begun.elapsed() < LIMIT);
-        let mut errors = String::new();
-        let mut pipe = self.child.stderr.take().expect("a pipe");
-        pipe.read_to_string(&mut errors).expect("text");
-        (status, errors)
+        let mut child = self.child.take().expect("it was not waited for");
+        let mut pipe = child.stderr.take().expect("a pipe");
+        let id = child.id().to_string();
+        let ended = tokio::task::spawn_blocking(move || {
+            let mut errors = String::new();
+            pipe.read_to_string(&mut errors).expect("text");
+            (child.wait().expect("a child"), errors)
+        });
+        if let Ok(ended) = tokio::time::timeout(LIMIT, ended).await {
+            return ended.expect("no panic");
+        }
+        // Else the thread that waits would keep this test from ending.
+        let killed = Command::new("kill").args(["-KILL", &id]).status();
+        panic!("waited in vain for the process to end; killed: {killed:?}");
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -18,6 +18,15 @@ use crate::support::{
 /// More than all buffers on the way hold together.
 const MANY_BYTES: usize = 24 * 1024 * 1024;
 
+/// The backend answers with `ok`, and the client gets it.
+async fn answer_ok(upstream: &mut Connection, client: &mut Client) {
+    upstream
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        .await;
+    assert_eq!(client.head().await.status, 200);
+    assert_eq!(client.exactly(2).await, b"ok");
+}
+
 #[tokio::test]
 async fn a_body_of_known_length_flows_before_it_is_whole() {
     let (backend, weir) = proxied("").await;
@@ -32,11 +41,7 @@ async fn a_body_of_known_length_flows_before_it_is_whole() {
     assert_eq!(upstream.read(5).await, b"hello");
     client.send("world").await;
     assert_eq!(upstream.read(5).await, b"world");
-    upstream
-        .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        .await;
-    assert_eq!(client.head().await.status, 200);
-    assert_eq!(client.exactly(2).await, b"ok");
+    answer_ok(&mut upstream, &mut client).await;
 }
 
 #[tokio::test]
@@ -359,11 +364,7 @@ async fn an_expectation_is_met_when_the_body_is_wanted_and_not_passed_on() {
     );
     client.send("hello").await;
     assert_eq!(upstream.read(5).await, b"hello");
-    upstream
-        .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        .await;
-    assert_eq!(client.head().await.status, 200);
-    assert_eq!(client.exactly(2).await, b"ok");
+    answer_ok(&mut upstream, &mut client).await;
 }
 
 #[tokio::test]
