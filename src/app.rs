@@ -4,10 +4,7 @@
 //! workers. Each worker is one thread with its own runtime, sockets and pools, and its tasks never
 //! leave it; between the workers there are only the routes, the upstreams' loads and the word to stop.
 
-use std::{
-    cell::RefCell, collections::HashMap, future::Future, io, rc::Rc, sync::Arc, thread,
-    time::Duration,
-};
+use std::{collections::HashMap, future::Future, io, rc::Rc, sync::Arc, thread, time::Duration};
 
 use thiserror::Error;
 use tokio::{
@@ -209,7 +206,7 @@ impl Worker {
             table: Arc::clone(&self.table),
             upstreams: upstreams.collect::<HashMap<_, _>>(),
             drain: Rc::clone(drain),
-            scratch: Rc::new(RefCell::new(Vec::new())),
+            buffers: Rc::default(),
         }
     }
 }

@@ -1,15 +1,34 @@
 //! How does a connection come in, and when must it go?
 
-mod connection;
+mod guard;
+mod http1;
+mod http2;
 mod incoming;
 pub mod listener;
 pub mod socket;
+mod takeover;
 pub mod tls;
 mod transport;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
 
 use ipnet::IpNet;
+
+use self::transport::Transport;
+use crate::proxy::{Proxy, link::ConnectionLink};
+
+/// The longest request head, in bytes.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// One connection of a client, whatever it speaks.
+struct Connection {
+    transport: Transport,
+    link: Rc<ConnectionLink>,
+    proxy: Rc<Proxy>,
+    timeouts: Timeouts,
+    /// Whether it has carried a request before.
+    has_served: bool,
+}
 
 /// What the configuration says of one listener.
 #[derive(Debug, Clone)]

@@ -2,14 +2,15 @@
 //!
 //! Read [`Proxy::handle`] from top to bottom: that is the order of events.
 
-mod body;
+pub mod body;
 mod ending;
 mod headers;
 mod inflated;
 pub mod link;
 mod negotiate;
+mod output;
 mod record;
-mod relay;
+pub mod relay;
 mod request;
 mod timers;
 mod tunnel;
@@ -23,8 +24,8 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, heade
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
 
-pub use self::body::ResponseBody;
 use self::{
+    body::{Buffers, ResponseBody},
     ending::{Ending, Fault},
     inflated::Inflated,
     link::StreamLink,
@@ -59,8 +60,8 @@ pub struct Proxy {
     pub upstreams: HashMap<String, Rc<Upstream>>,
     /// Whether we stop.
     pub drain: Rc<Drain>,
-    /// Where events are written before they are handed over, one stream at a time.
-    pub scratch: Rc<RefCell<Vec<u8>>>,
+    /// What this worker lends to the stream it polls.
+    pub buffers: Rc<Buffers>,
 }
 
 /// What of a request is needed once its reply comes.
@@ -69,6 +70,7 @@ struct Exchange {
     wants: Wants,
     version: Version,
     link: Rc<StreamLink>,
+    upload: Rc<UploadWatch>,
 }
 
 /// A reply on its way, within the route's time limit.
@@ -115,18 +117,20 @@ impl Proxy {
         let host = request::check(&request)?;
         let (route, upstream) = self.find(&request, &host)?;
         record.route = Some(Arc::clone(&route));
-        let exchange = Exchange {
-            wants: Wants::of(request.method(), request.headers()),
-            version: request.version(),
-            link,
-            route,
-        };
-        let protocol =
-            headers::upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11);
+        let wants = Wants::of(request.method(), request.headers());
+        let version = request.version();
+        let protocol = headers::upgrade(request.headers()).filter(|_| version == Version::HTTP_11);
         let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+        let peer = &link.connection.peer;
+        let mut request = request::to_upstream(request, &route.policy.rewrite, peer, &host)?;
+        let exchange = Exchange {
+            upload: request.body().watch(),
+            route,
+            wants,
+            version,
+            link,
+        };
         let policy = &exchange.route.policy;
-        let peer = &exchange.link.connection.peer;
-        let mut request = request::to_upstream(request, &policy.rewrite, peer, &host)?;
         if let (Some(protocol), Some(client)) = (protocol, client) {
             headers::upgrade_to(request.headers_mut(), protocol);
             return upgrade(exchange, upstream, request, client).await;
@@ -213,7 +217,7 @@ impl Proxy {
         }
         let relay = self.relay(exchange, feed, transcoder, record);
         let relay = relay.holding(lease, length);
-        exchange.response(head, ResponseBody::relay(relay))
+        exchange.response(head, self.stream(exchange, relay))
     }
 
     /// The head of a response whose reply has not come: a 200, with heartbeats until it does.
@@ -239,7 +243,7 @@ impl Proxy {
         let feed = Feed::Awaited(Box::pin(opened));
         let heartbeats = transcoder(&exchange.route.policy, any_framing(&exchange.route.policy));
         let relay = self.relay(exchange, feed, Some(heartbeats), record);
-        exchange.response(head, ResponseBody::relay(relay.begun()))
+        exchange.response(head, self.stream(exchange, relay.begun()))
     }
 
     fn relay(
@@ -260,9 +264,13 @@ impl Proxy {
             watch: self.drain.watch(),
             record,
             lease: None,
-            scratch: Rc::clone(&self.scratch),
         };
         Relay::new(parts, Instant::now())
+    }
+
+    fn stream(&self, exchange: &Exchange, relay: Relay) -> ResponseBody {
+        let (buffers, upload) = (Rc::clone(&self.buffers), Rc::clone(&exchange.upload));
+        ResponseBody::stream(relay, buffers, upload)
     }
 }
 

@@ -7,7 +7,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::{
-    Settings, connection,
+    Connection, Settings, http1, http2,
     transport::{Duplex, Transport},
 };
 use crate::proxy::{
@@ -39,12 +39,17 @@ impl Incoming {
         let link = ConnectionLink::new(peer, is_http2, place);
         // A task of its own, for either protocol: this one is as big as a handshake, and one for both would
         // be as big as the bigger of them.
+        let connection = Connection {
+            transport,
+            link,
+            proxy,
+            timeouts,
+            has_served: false,
+        };
         if is_http2 {
-            let serving = connection::serve_http2(transport, link, proxy, timeouts);
-            tokio::task::spawn_local(serving);
+            tokio::task::spawn_local(http2::serve(connection));
         } else {
-            let serving = connection::serve_http1(transport, link, proxy, timeouts);
-            tokio::task::spawn_local(serving);
+            tokio::task::spawn_local(http1::serve(connection));
         }
     }
 

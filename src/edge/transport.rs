@@ -115,6 +115,22 @@ impl Transport {
         socket.is_ended
     }
 
+    /// Ready once the client has sent something that nobody has taken (false), or has left (true).
+    pub(super) fn poll_first_byte(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut socket = self.socket();
+        if socket.ahead.is_empty() && !socket.is_ended {
+            ready!(socket.poll_ahead(cx));
+        }
+        Poll::Ready(socket.ahead.is_empty())
+    }
+
+    /// Puts back what was read and not used.
+    pub(super) fn unread(&self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.socket().ahead.splice(..0, bytes.iter().copied());
+        }
+    }
+
     /// Reads ahead until `is_enough` of what came, or the client's end.
     pub(super) async fn read_ahead(&self, is_enough: impl Fn(&[u8]) -> bool) {
         std::future::poll_fn(|cx| {

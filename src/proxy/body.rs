@@ -2,13 +2,33 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use thiserror::Error;
+use tokio::time::Instant;
 
-use super::relay::{Cut, Relay};
+use super::{
+    output::Output,
+    relay::{Given, Relay},
+};
+use crate::{
+    alarm::Alarm,
+    upstream::{source::Scratch, upload::UploadWatch},
+};
+
+/// How long a cut waits once the last words are on the wire: clients (Chromium for one) throw away what
+/// they have received and not yet looked at when a reset comes. A client that closes ends the wait.
+pub const GRACE: Duration = Duration::from_millis(250);
+
+/// The response is cut.
+#[derive(Debug, Error)]
+#[error("the stream was cut: {0}")]
+pub struct Cut(&'static str);
 
 /// The body of one response.
 pub struct ResponseBody(Kind);
@@ -16,7 +36,36 @@ pub struct ResponseBody(Kind);
 enum Kind {
     Empty,
     Whole(Bytes),
-    Relay(Box<Relay>),
+    Stream(Box<Stream>),
+}
+
+/// A relay, as hyper writes it.
+struct Stream {
+    relay: Relay,
+    buffers: Rc<Buffers>,
+    upload: Rc<UploadWatch>,
+    /// Whether something was given (at first: the head) that hyper had not accepted by the last poll.
+    is_given: bool,
+    /// The connection's turn when hyper accepted what was given last; what was accepted in one turn is
+    /// on the wire after the next.
+    accepted_turn: u64,
+    cut: Option<Cutting>,
+}
+
+/// A cut that waits until all that was given is on the wire.
+struct Cutting {
+    code: &'static str,
+    grace: Alarm,
+    until: Option<Instant>,
+}
+
+/// What a worker thread lends to the stream that it polls.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    /// Where bytes come in.
+    pub scratch: Scratch,
+    /// Where they are written.
+    pub output: Output,
 }
 
 impl ResponseBody {
@@ -28,19 +77,85 @@ impl ResponseBody {
         Self(Kind::Whole(bytes))
     }
 
-    pub(super) fn relay(relay: Relay) -> Self {
-        Self(Kind::Relay(Box::new(relay)))
+    pub(super) fn stream(relay: Relay, buffers: Rc<Buffers>, upload: Rc<UploadWatch>) -> Self {
+        Self(Kind::Stream(Box::new(Stream {
+            relay,
+            buffers,
+            upload,
+            is_given: true,
+            accepted_turn: 0,
+            cut: None,
+        })))
     }
+
+    /// The relay of a stream whose request has come whole, so that nothing needs hyper any more.
+    ///
+    /// # Errors
+    /// The body as it was: there is no stream, or the request's body still comes.
+    pub fn into_relay(self) -> Result<Relay, Self> {
+        match self.0 {
+            Kind::Stream(stream) if stream.upload.is_whole() => Ok(stream.relay),
+            kind @ (Kind::Empty | Kind::Whole(_) | Kind::Stream(_)) => Err(Self(kind)),
+        }
+    }
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, Cut>>>;
+
+impl Stream {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.is_given {
+            self.accepted_turn = self.relay.link().turn();
+        }
+        let polled = self.poll_relay(cx);
+        self.is_given = matches!(polled, Poll::Ready(Some(Ok(_))));
+        let gave_at = self.is_given.then(Instant::now);
+        self.relay.link().polled(gave_at);
+        polled
+    }
+
+    fn poll_relay(&mut self, cx: &mut Context<'_>) -> Polled {
+        if let Some(cut) = &mut self.cut {
+            return poll_cut(cut, &self.relay, self.accepted_turn, cx);
+        }
+        let Buffers { scratch, output } = &*self.buffers;
+        let relay = &mut self.relay;
+        let polled = output.with(|out| {
+            let given = relay.poll_next(cx, scratch, out);
+            given.map(|given| (given, Bytes::copy_from_slice(out)))
+        });
+        let (given, bytes) = ready!(polled);
+        Poll::Ready(match given {
+            Given::Bytes => Some(Ok(Frame::data(bytes))),
+            Given::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
+            Given::End => None,
+            Given::Cut(code) => {
+                let cut = self.cut.insert(Cutting {
+                    code,
+                    grace: Alarm::default(),
+                    until: None,
+                });
+                return poll_cut(cut, &self.relay, self.accepted_turn, cx);
+            }
+        })
+    }
+}
+
+fn poll_cut(cut: &mut Cutting, relay: &Relay, accepted_turn: u64, cx: &mut Context<'_>) -> Polled {
+    if relay.link().turn() <= accepted_turn {
+        relay.link().await_turn(cx);
+        return Poll::Pending;
+    }
+    let until = *cut.until.get_or_insert_with(|| Instant::now() + GRACE);
+    ready!(cut.grace.poll_until(until, cx));
+    Poll::Ready(Some(Err(Cut(cut.code))))
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Cut;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         match &mut self.0 {
             Kind::Empty => Poll::Ready(None),
             Kind::Whole(bytes) => {
@@ -48,7 +163,7 @@ impl Body for ResponseBody {
                 self.0 = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Kind::Relay(relay) => relay.poll_frame(cx),
+            Kind::Stream(stream) => stream.poll_frame(cx),
         }
     }
 
@@ -56,7 +171,7 @@ impl Body for ResponseBody {
         match &self.0 {
             Kind::Empty => true,
             Kind::Whole(bytes) => bytes.is_empty(),
-            Kind::Relay(relay) => relay.is_over(),
+            Kind::Stream(stream) => stream.cut.is_none() && stream.relay.is_over(),
         }
     }
 
@@ -64,7 +179,7 @@ impl Body for ResponseBody {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Relay(_) => SizeHint::default(),
+            Kind::Stream(_) => SizeHint::default(),
         }
     }
 }

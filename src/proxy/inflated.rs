@@ -6,7 +6,7 @@ use bytes::{Buf as _, Bytes};
 
 use crate::{
     transcode::inflate::Inflater,
-    upstream::source::{Chunk, SharedSource, Source, SourceError},
+    upstream::source::{Fill, SharedSource, Source, SourceError},
 };
 
 /// The most plain bytes made in one step: a bomb fills this, and then waits for the client.
@@ -54,7 +54,11 @@ impl Inflated {
 }
 
 impl Source for Inflated {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, SourceError>> {
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Result<Fill, SourceError>> {
         loop {
             if let Some(fault) = self.fault.take() {
                 return Poll::Ready(Err(fault));
@@ -62,17 +66,18 @@ impl Source for Inflated {
             if !self.coded.is_empty() || self.is_full {
                 let plain = self.step()?;
                 if !plain.is_empty() {
-                    return Poll::Ready(Ok(Chunk::Data(plain)));
+                    return Poll::Ready(Ok(Fill::Bytes(plain)));
                 }
                 continue;
             }
-            match ready!(self.source.borrow_mut().poll_chunk(cx))? {
-                Chunk::Data(coded) => self.coded = coded,
-                Chunk::End { .. } if !self.inflater.is_finished() => {
+            self.coded = match ready!(self.source.borrow_mut().poll_fill(cx, scratch))? {
+                Fill::Scratch(range) => Bytes::copy_from_slice(&scratch[range]),
+                Fill::Bytes(coded) => coded,
+                Fill::End { .. } if !self.inflater.is_finished() => {
                     return Poll::Ready(Err(SourceError::Truncated));
                 }
-                end @ Chunk::End { .. } => return Poll::Ready(Ok(end)),
-            }
+                end @ Fill::End { .. } => return Poll::Ready(Ok(end)),
+            };
         }
     }
 

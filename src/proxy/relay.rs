@@ -1,7 +1,8 @@
 //! How does one stream flow from its source to the client, and how does it end?
 //!
 //! A relay owns all that its stream needs; dropping it cancels the upstream and gives everything
-//! back. It is polled by hyper when the client can take more: not being polled is the back-pressure.
+//! back. Whoever writes the response polls it when the client can take more: not being polled is the
+//! back-pressure.
 
 use std::{
     future::Future,
@@ -13,8 +14,6 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use http::HeaderMap;
-use http_body::Frame;
-use thiserror::Error;
 use tokio::time::Instant;
 
 use super::{
@@ -28,17 +27,26 @@ use crate::{
     transcode::{framing::EndOfInput, transcoder::Transcoder},
     upstream::{
         Lease,
-        source::{Chunk, SharedSource},
+        source::{Fill, Scratch, SharedSource},
     },
 };
 
 /// The most given to HTTP/2 in one frame, in bytes: it is buffered whole, beyond the client's window.
 const HTTP2_FRAME_BYTES_MAX: usize = 16 * 1024;
 
-/// The response is cut: its message stays incomplete, so that nobody takes it for whole.
-#[derive(Debug, Error)]
-#[error("the stream was cut: {0}")]
-pub struct Cut(pub &'static str);
+/// What a relay gives whoever writes the response.
+#[derive(Debug)]
+pub enum Given {
+    /// Bytes, appended to the output.
+    Bytes,
+    /// What stands after the body; nothing follows.
+    Trailers(HeaderMap),
+    /// The body is whole.
+    End,
+    /// The response is cut: its message stays incomplete, so that nobody takes it for whole. What was
+    /// given before has to reach the client first.
+    Cut(&'static str),
+}
 
 /// What the relay is fed by.
 pub(super) enum Feed {
@@ -68,35 +76,27 @@ pub(super) struct Parts {
     pub(super) record: Record,
     /// The place on the endpoint, held until the end.
     pub(super) lease: Option<Lease>,
-    pub(super) scratch: Rc<std::cell::RefCell<Vec<u8>>>,
 }
 
 /// One stream, flowing.
-pub(super) struct Relay {
+pub struct Relay {
     parts: Parts,
-    /// What came and is not yet written.
+    /// What came and is not yet written: only where a write was full.
     chunk: Bytes,
     phase: Phase,
     timers: Timers,
     /// How many bytes the head said that the body has.
     length: Option<u64>,
-    /// Whether something was given (at first: the head) that hyper had not accepted by the last poll.
-    is_given: bool,
-    /// The connection's turn when hyper accepted what was given last; what was accepted in one turn is
-    /// on the wire after the next.
-    accepted_turn: u64,
 }
 
 enum Phase {
     Flowing,
-    /// The last frames are due: bytes, then trailers, then the end.
+    /// The last steps are due: the last byte of a cut, then trailers, then the end.
     Closing {
-        rest: Bytes,
-        trailers: Option<HeaderMap>,
+        last_byte: Option<u8>,
+        trailers: Option<Box<HeaderMap>>,
         is_cut: bool,
     },
-    /// All is given; a cut waits until it is on the wire.
-    Flushing,
     Over,
 }
 
@@ -109,8 +109,6 @@ enum Gathered {
     /// The upstream ended its message.
     End,
 }
-
-type Polled = Poll<Option<Result<Frame<Bytes>, Cut>>>;
 
 impl Relay {
     pub(super) fn new(parts: Parts, now: Instant) -> Self {
@@ -127,8 +125,6 @@ impl Relay {
             phase: Phase::Flowing,
             timers,
             length: None,
-            is_given: true,
-            accepted_turn: 0,
         }
     }
 
@@ -150,113 +146,118 @@ impl Relay {
     }
 
     /// Whether the last frame has been given.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
     }
 
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
-        if self.is_given {
-            self.accepted_turn = self.parts.link.turn();
-        }
-        let polled = self.poll_phase(cx);
-        self.is_given = matches!(polled, Poll::Ready(Some(Ok(_))));
-        self.parts.link.polled(self.is_given.then(Instant::now));
-        polled
+    /// The stream's side of what it and its connection tell each other.
+    pub fn link(&self) -> &Rc<StreamLink> {
+        &self.parts.link
     }
 
-    fn poll_phase(&mut self, cx: &mut Context<'_>) -> Polled {
+    /// What is ready now: bytes are appended to `out`, at most one write of them (and one event).
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+        out: &mut Vec<u8>,
+    ) -> Poll<Given> {
         loop {
             match &mut self.phase {
                 Phase::Flowing => {
-                    if let Some(bytes) = ready!(self.poll_flowing(cx)) {
-                        return self.give(bytes);
+                    let before = out.len();
+                    ready!(self.poll_flowing(cx, scratch, out));
+                    if out.len() > before {
+                        return self.given(out.len() - before);
                     }
                 }
                 Phase::Closing {
-                    rest,
+                    last_byte,
                     trailers,
                     is_cut,
                 } => {
-                    if !rest.is_empty() {
-                        let rest = std::mem::take(rest);
-                        return self.give(rest);
+                    if let Some(byte) = last_byte.take() {
+                        out.push(byte);
+                        return self.given(1);
                     }
-                    if let Some(trailers) = trailers.take() {
-                        self.phase = Phase::Over;
-                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-                    }
-                    self.phase = if *is_cut {
-                        Phase::Flushing
-                    } else {
-                        Phase::Over
+                    let given = match trailers.take() {
+                        Some(trailers) => Given::Trailers(*trailers),
+                        None if *is_cut => Given::Cut(self.parts.record.ending.code()),
+                        None => Given::End,
                     };
-                }
-                Phase::Flushing => {
-                    if self.parts.link.turn() <= self.accepted_turn {
-                        self.parts.link.await_turn(cx);
-                        return Poll::Pending;
-                    }
-                    ready!(self.timers.poll_grace(cx));
                     self.phase = Phase::Over;
-                    let cut = Cut(self.parts.record.ending.code());
-                    return Poll::Ready(Some(Err(cut)));
+                    return Poll::Ready(given);
                 }
-                Phase::Over => return Poll::Ready(None),
+                Phase::Over => return Poll::Ready(Given::End),
             }
         }
     }
 
-    /// What is ready now, in one piece; `None` where the phase has changed without bytes.
-    fn poll_flowing(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn given(&mut self, bytes: usize) -> Poll<Given> {
+        self.parts.record.bytes += bytes as u64;
+        self.timers.wrote();
+        Poll::Ready(Given::Bytes)
+    }
+
+    /// Appends what is ready now; ready without bytes where the phase has changed.
+    fn poll_flowing(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+        out: &mut Vec<u8>,
+    ) -> Poll<()> {
         if let Err(fault) = self.await_reply(cx) {
-            return Poll::Ready(self.fail(&fault, Vec::new()));
+            self.fail(&fault, out);
+            return Poll::Ready(());
         }
         if self.parts.transcoder.is_none() {
-            return self.poll_passing(cx);
+            return self.poll_passing(cx, scratch, out);
         }
         if let Some(window) = self.parts.watch.poll(cx) {
             self.timers.drain(window);
         }
         if let Some(alarm) = self.timers.overdue() {
-            return Poll::Ready(self.sound(alarm));
+            self.sound(alarm, out);
+            return Poll::Ready(());
         }
-        let scratch = Rc::clone(&self.parts.scratch);
-        let mut out = scratch.take();
-        out.clear();
-        let polled = self.poll_converting(cx, &mut out);
-        if out.capacity() <= SCRATCH_BYTES_KEPT {
-            scratch.replace(out);
+        let before = out.len();
+        match self.gather(cx, scratch, out) {
+            Ok(Gathered::End) => self.end(Ending::Complete, None),
+            Ok(Gathered::Waiting | Gathered::Full) if out.len() > before => {}
+            Ok(_) => return self.poll_silence(cx, out),
+            Err(fault) => self.fail(&fault, out),
         }
-        polled
-    }
-
-    fn poll_converting(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Option<Bytes>> {
-        match self.gather(cx, out) {
-            Ok(Gathered::End) => {
-                self.end(Ending::Complete, None);
-                let last = Bytes::copy_from_slice(out);
-                Poll::Ready((!last.is_empty()).then_some(last))
-            }
-            Ok(Gathered::Waiting | Gathered::Full) if !out.is_empty() => {
-                Poll::Ready(Some(Bytes::copy_from_slice(out)))
-            }
-            Ok(_) => self.poll_silence(cx),
-            Err(fault) => Poll::Ready(self.fail(&fault, std::mem::take(out))),
-        }
+        Poll::Ready(())
     }
 
     /// Converts what is ready, at most one write of it (and one event).
-    fn gather(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<Gathered, Fault> {
-        let limit = self.write_bytes_max();
+    fn gather(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<Gathered, Fault> {
+        let limit = out.len() + self.write_bytes_max();
         loop {
-            self.convert(out, limit)?;
+            if !self.chunk.is_empty() {
+                let mut chunk = std::mem::take(&mut self.chunk);
+                let taken = self.convert(&chunk, out, limit)?;
+                chunk.advance(taken);
+                self.chunk = chunk;
+            }
             if out.len() >= limit {
                 return Ok(Gathered::Full);
             }
-            match self.poll_source(cx) {
+            let mut lent = scratch.lend();
+            match self.poll_source(cx, &mut lent) {
                 Poll::Pending => return Ok(Gathered::Waiting),
-                Poll::Ready(Ok(Chunk::Data(chunk))) => self.chunk = chunk,
-                Poll::Ready(Ok(Chunk::End { end, .. })) => {
+                Poll::Ready(Ok(Fill::Scratch(range))) => {
+                    let came = &lent[range];
+                    let taken = self.convert(came, out, limit)?;
+                    self.chunk = Bytes::copy_from_slice(&came[taken..]);
+                }
+                Poll::Ready(Ok(Fill::Bytes(chunk))) => self.chunk = chunk,
+                Poll::Ready(Ok(Fill::End { end, .. })) => {
                     self.finish(end, out)?;
                     return Ok(Gathered::End);
                 }
@@ -265,21 +266,15 @@ impl Relay {
         }
     }
 
-    fn convert(&mut self, out: &mut Vec<u8>, limit: usize) -> Result<(), Fault> {
+    /// Appends the events of `came` until `out` is full, and says how many of its bytes that took.
+    fn convert(&mut self, came: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<usize, Fault> {
         let Some(transcoder) = self.parts.transcoder.as_mut() else {
-            return Ok(());
+            return Ok(came.len());
         };
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let mut input = &self.chunk[..];
-        let converted = transcoder.push(&mut input, out, limit);
-        let taken = self.chunk.len() - input.len();
-        self.chunk.advance(taken);
-        self.parts
-            .record
-            .count_events(converted?, self.timers.now());
-        Ok(())
+        let mut rest = came;
+        let events = transcoder.push(&mut rest, out, limit)?;
+        self.parts.record.count_events(events, self.timers.now());
+        Ok(came.len() - rest.len())
     }
 
     fn finish(&mut self, end: EndOfInput, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -290,48 +285,66 @@ impl Relay {
         Ok(())
     }
 
-    fn poll_passing(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_passing(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+        out: &mut Vec<u8>,
+    ) -> Poll<()> {
+        let limit = self.write_bytes_max();
+        let before = out.len();
         if self.chunk.is_empty() {
-            match self.poll_source(cx) {
-                Poll::Pending => return self.poll_silence(cx),
-                Poll::Ready(Ok(Chunk::Data(chunk))) => self.chunk = chunk,
-                Poll::Ready(Ok(Chunk::End { trailers, .. })) => {
+            let mut lent = scratch.lend();
+            let room = limit.min(lent.len());
+            match self.poll_source(cx, &mut lent[..room]) {
+                Poll::Pending => return self.poll_silence(cx, out),
+                Poll::Ready(Ok(Fill::Scratch(range))) => out.extend_from_slice(&lent[range]),
+                Poll::Ready(Ok(Fill::Bytes(chunk))) => self.chunk = chunk,
+                Poll::Ready(Ok(Fill::End { trailers, .. })) => {
                     self.end(Ending::Complete, trailers);
-                    return Poll::Ready(None);
+                    return Poll::Ready(());
                 }
-                Poll::Ready(Err(fault)) => return Poll::Ready(self.fail(&fault, Vec::new())),
+                Poll::Ready(Err(fault)) => {
+                    self.fail(&fault, out);
+                    return Poll::Ready(());
+                }
             }
         }
-        let length = self.chunk.len().min(self.write_bytes_max());
-        let piece = self.chunk.split_to(length);
-        if self.length == Some(self.parts.record.bytes + piece.len() as u64) {
-            self.end_by_length(cx);
+        let length = self.chunk.len().min(limit);
+        out.extend_from_slice(&self.chunk.split_to(length));
+        let passed = (out.len() - before) as u64;
+        if self.length == Some(self.parts.record.bytes + passed) {
+            self.end_by_length(cx, scratch);
         }
-        Poll::Ready(Some(piece))
+        Poll::Ready(())
     }
 
-    /// Ends a body that is as long as its head said: hyper will not ask for the end any more.
-    fn end_by_length(&mut self, cx: &mut Context<'_>) {
+    /// Ends a body that is as long as its head said: nobody will ask for the end any more.
+    fn end_by_length(&mut self, cx: &mut Context<'_>, scratch: &Scratch) {
         // The end, where it has come, gives the upstream's connection back for the next request.
-        let _ = self.poll_source(cx);
+        let _ = self.poll_source(cx, &mut scratch.lend());
         self.end(Ending::Complete, None);
         self.phase = Phase::Over;
     }
 
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, Fault>> {
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Result<Fill, Fault>> {
         let source = match &self.parts.feed {
             Feed::Open(source) => source,
             Feed::Awaited(_) => return Poll::Pending,
             Feed::Empty => {
-                return Poll::Ready(Ok(Chunk::End {
+                return Poll::Ready(Ok(Fill::End {
                     trailers: None,
                     end: EndOfInput::Verified,
                 }));
             }
         };
-        let chunk = ready!(source.borrow_mut().poll_chunk(cx))?;
+        let fill = ready!(source.borrow_mut().poll_fill(cx, scratch))?;
         self.timers.read();
-        Poll::Ready(Ok(chunk))
+        Poll::Ready(Ok(fill))
     }
 
     /// Lets an awaited reply come in; while it is awaited, only silence and time can happen.
@@ -358,85 +371,88 @@ impl Relay {
     }
 
     /// Nothing is ready: is the silence, or the stream, too long?
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_silence(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<()> {
         loop {
             let alarm = ready!(self.timers.poll(cx, &self.parts.route.policy));
             // A client that does not read needs no heartbeat, and would have to be buffered for.
             if alarm != Alarm::Heartbeat || !self.parts.link.is_blocked() {
-                return Poll::Ready(self.sound(alarm));
+                self.sound(alarm, out);
+                return Poll::Ready(());
             }
         }
     }
 
-    fn sound(&mut self, alarm: Alarm) -> Option<Bytes> {
-        let idle = self.parts.route.policy.timeouts.idle;
-        let fault = match alarm {
-            Alarm::Heartbeat => return Some(self.heartbeat()),
-            Alarm::Drain => return Some(self.drained()),
+    fn sound(&mut self, alarm: Alarm, out: &mut Vec<u8>) {
+        match alarm {
+            Alarm::Heartbeat => self.heartbeat(out),
+            Alarm::Drain => self.drained(out),
             Alarm::Idle => {
-                let idle = humantime::format_duration(idle);
+                let idle = humantime::format_duration(self.parts.route.policy.timeouts.idle);
                 let message = format!("the upstream sent nothing for {idle}");
-                Fault::new(Ending::IdleTimeout, message)
+                self.fail(&Fault::new(Ending::IdleTimeout, message), out);
             }
-            Alarm::Total => Fault::new(Ending::TotalTimeout, "the stream lasted as long as it may"),
-        };
-        self.fail(&fault, Vec::new())
+            Alarm::Total => {
+                let message = "the stream lasted as long as it may";
+                self.fail(&Fault::new(Ending::TotalTimeout, message), out);
+            }
+        }
     }
 
-    fn heartbeat(&mut self) -> Bytes {
-        let mut out = Vec::new();
+    fn heartbeat(&mut self, out: &mut Vec<u8>) {
         if let Some(transcoder) = &self.parts.transcoder {
-            transcoder.heartbeat(&mut out);
+            transcoder.heartbeat(out);
         }
         self.parts.record.heartbeats += 1;
-        out.into()
     }
 
-    fn drained(&mut self) -> Bytes {
-        let mut out = Vec::new();
+    fn drained(&mut self, out: &mut Vec<u8>) {
         if let Some(transcoder) = &self.parts.transcoder {
-            transcoder.retry(fastrand::u64(DRAINED_RETRY_MS), &mut out);
+            transcoder.retry(fastrand::u64(DRAINED_RETRY_MS), out);
         }
         self.end(Ending::Drained, None);
-        out.into()
     }
 
     fn end(&mut self, ending: Ending, trailers: Option<HeaderMap>) {
-        self.close(ending, Bytes::new(), trailers, false);
+        self.close(ending, None, trailers, false);
     }
 
     /// Ends the stream as incomplete: what is whole in `out`, then the error for the client, then the cut.
     ///
-    /// The last byte goes by itself: HTTP/2 takes it only once the client's window has room for all
-    /// that came before it, so that the reset cannot overtake the error.
-    fn fail(&mut self, fault: &Fault, mut out: Vec<u8>) -> Option<Bytes> {
-        if let Some(transcoder) = &self.parts.transcoder {
-            transcoder.error(fault.ending.code(), &fault.message, &mut out);
-        }
-        let mut last_words = Bytes::from(out);
-        let rest = last_words.split_off(last_words.len().saturating_sub(1));
-        self.close(fault.ending, rest, None, true);
-        (!last_words.is_empty()).then_some(last_words)
+    /// Over HTTP/2 the last byte goes by itself: it is taken only once the client's window has room for
+    /// all that came before it, so that the reset cannot overtake the error.
+    fn fail(&mut self, fault: &Fault, out: &mut Vec<u8>) {
+        let Some(transcoder) = &self.parts.transcoder else {
+            return self.close(fault.ending, None, None, true);
+        };
+        transcoder.error(fault.ending.code(), &fault.message, out);
+        let last_byte = self
+            .parts
+            .link
+            .connection
+            .is_http2
+            .then(|| out.pop())
+            .flatten();
+        self.close(fault.ending, last_byte, None, true);
     }
 
     /// Lets go of the upstream; what is left is to tell the client.
-    fn close(&mut self, ending: Ending, rest: Bytes, trailers: Option<HeaderMap>, is_cut: bool) {
+    fn close(
+        &mut self,
+        ending: Ending,
+        last_byte: Option<u8>,
+        trailers: Option<HeaderMap>,
+        is_cut: bool,
+    ) {
         self.parts.record.ending = ending;
         self.parts.link.share(None);
         self.parts.feed = Feed::Empty;
         self.parts.lease = None;
         self.chunk = Bytes::new();
         self.phase = Phase::Closing {
-            rest,
-            trailers,
+            last_byte,
+            trailers: trailers.map(Box::new),
             is_cut,
         };
-    }
-
-    fn give(&mut self, bytes: Bytes) -> Polled {
-        self.parts.record.bytes += bytes.len() as u64;
-        self.timers.wrote();
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
     fn write_bytes_max(&self) -> usize {
@@ -462,9 +478,6 @@ impl Drop for Relay {
         }
     }
 }
-
-/// The most that a worker's scratch keeps when a huge event has passed through it, in bytes.
-const SCRATCH_BYTES_KEPT: usize = 1024 * 1024;
 
 /// What a drained client is told to wait before it comes back, in milliseconds.
 const DRAINED_RETRY_MS: std::ops::RangeInclusive<u64> = 1000..=5000;

@@ -13,10 +13,6 @@ use tokio::time::Instant;
 use super::record::Record;
 use crate::{alarm, drain::Window, route::Policy, transcode::heartbeat};
 
-/// How long a cut waits once the last words are on the wire: clients (Chromium for one) throw away what
-/// they have received and not yet looked at when a reset comes. A client that closes ends the wait.
-const GRACE: Duration = Duration::from_millis(250);
-
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Alarm {
@@ -39,7 +35,6 @@ pub(super) struct Timers {
     written_at: Instant,
     total_at: Option<Instant>,
     drain_at: Option<Instant>,
-    grace_at: Option<Instant>,
     /// This silence's share of `every`; `None` where no heartbeat is written.
     silence: Option<Duration>,
 }
@@ -54,7 +49,6 @@ impl Timers {
             written_at: now,
             total_at: policy.timeouts.total.map(|total| record.begun_at() + total),
             drain_at: None,
-            grace_at: None,
             silence: every.map(jittered),
         }
     }
@@ -79,12 +73,6 @@ impl Timers {
     pub(super) fn drain(&mut self, window: Window) {
         self.drain_at
             .get_or_insert_with(|| window.spread(fastrand::f64()));
-    }
-
-    /// Waits for [`GRACE`], counted from the first call.
-    pub(super) fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let at = *self.grace_at.get_or_insert_with(|| Instant::now() + GRACE);
-        self.clock.poll_until(at, cx)
     }
 
     /// What must end even a stream that is never silent.

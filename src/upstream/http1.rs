@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::{
     connect::Io,
-    source::{Chunk, Source, SourceError},
+    source::{Fill, Source, SourceError},
     trailers,
     upload::{Upload, UploadWatch},
 };
@@ -222,7 +222,7 @@ impl Http1Source {
         }
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, SourceError>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, SourceError>> {
         loop {
             // A body whose length was said ends with its last byte, whatever hyper still waits for.
             let frame = if self.body.is_end_stream() {
@@ -238,7 +238,7 @@ impl Http1Source {
                 }
                 None => {
                     self.go_home(cx);
-                    return Poll::Ready(Ok(Chunk::End {
+                    return Poll::Ready(Ok(Fill::End {
                         trailers: self.trailers.take(),
                         end: self.end,
                     }));
@@ -246,7 +246,7 @@ impl Http1Source {
             };
             match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
-                Ok(data) => return Poll::Ready(Ok(Chunk::Data(data))),
+                Ok(data) => return Poll::Ready(Ok(Fill::Bytes(data))),
                 Err(frame) => {
                     let trailers = frame.into_trailers().ok();
                     self.trailers = trailers.and_then(trailers::forwardable);
@@ -268,7 +268,7 @@ impl Http1Source {
 }
 
 impl Source for Http1Source {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, SourceError>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, _: &mut [u8]) -> Poll<Result<Fill, SourceError>> {
         self.upload.poll_discard(cx);
         let first = self.poll_body(cx);
         if first.is_ready() || !self.poll_connection(cx) {

@@ -19,7 +19,7 @@ use http_body::Body as _;
 
 use super::{
     connect::Io,
-    source::{Chunk, Source, SourceError},
+    source::{Fill, Source, SourceError},
     trailers,
     upload::{Upload, UploadWatch},
 };
@@ -301,10 +301,10 @@ impl Http2Source {
         Poll::Ready(None)
     }
 
-    fn give(&mut self, data: Bytes) -> Poll<Result<Chunk, SourceError>> {
+    fn give(&mut self, data: Bytes) -> Poll<Result<Fill, SourceError>> {
         // An error means that the stream is over, and with it its window.
         drop(self.recv.flow_control().release_capacity(data.len()));
-        Poll::Ready(Ok(Chunk::Data(data)))
+        Poll::Ready(Ok(Fill::Bytes(data)))
     }
 
     fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -325,7 +325,7 @@ fn fault(error: &h2::Error) -> SourceError {
 }
 
 impl Source for Http2Source {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, SourceError>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, _: &mut [u8]) -> Poll<Result<Fill, SourceError>> {
         poll_sending(&mut self.sending, cx);
         self.upload.poll_discard(cx);
         while let Some(data) = std::task::ready!(self.poll_taken(cx)) {
@@ -334,7 +334,7 @@ impl Source for Http2Source {
             }
         }
         let trailers = self.ended.take().unwrap_or(Ok(None))?;
-        Poll::Ready(Ok(Chunk::End {
+        Poll::Ready(Ok(Fill::End {
             trailers,
             end: EndOfInput::Verified,
         }))

@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    ops::Range,
     rc::Rc,
     task::{Context, Poll},
 };
@@ -15,10 +16,18 @@ use thiserror::Error;
 
 use crate::transcode::framing::EndOfInput;
 
+/// How much is read from an upstream at once, at most, in bytes.
+pub const SCRATCH_BYTES: usize = 64 * 1024;
+
 /// The body of one reply.
 pub trait Source {
-    /// The next chunk as it came, or the end. Not to be called after the end or an error.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, SourceError>>;
+    /// What is ready now, or the end. Bytes may be put into `scratch`, which is the thread's: what it held
+    /// before is forgotten. Not to be called after the end or an error.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Result<Fill, SourceError>>;
 
     /// Does what must go on while nobody takes chunks: sends the rest of the request's body, and
     /// empties what the upstream shares with its other streams into this stream's own buffer.
@@ -32,9 +41,11 @@ pub type SharedSource = Rc<RefCell<dyn Source>>;
 
 /// One step of a source.
 #[derive(Debug)]
-pub enum Chunk {
-    /// Bytes, at least one.
-    Data(Bytes),
+pub enum Fill {
+    /// These bytes of the scratch, at least one.
+    Scratch(Range<usize>),
+    /// Bytes in a buffer of their own, at least one.
+    Bytes(Bytes),
     /// The upstream ended its message.
     End {
         /// What it sent after the body.
@@ -42,6 +53,23 @@ pub enum Chunk {
         /// Whether the message's framing said that this is its end.
         end: EndOfInput,
     },
+}
+
+/// What a worker thread reads into, lent to one stream at a time and only for as long as that is polled.
+#[derive(Debug, Clone)]
+pub struct Scratch(Rc<RefCell<Box<[u8]>>>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(Rc::new(RefCell::new(vec![0; SCRATCH_BYTES].into())))
+    }
+}
+
+impl Scratch {
+    /// Lends the buffer. Not to be kept while a future of the same thread is polled.
+    pub fn lend(&self) -> std::cell::RefMut<'_, Box<[u8]>> {
+        self.0.borrow_mut()
+    }
 }
 
 /// Why a reply's body stopped before its end.

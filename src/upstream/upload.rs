@@ -128,6 +128,12 @@ impl UploadWatch {
         self.moved_at.get()
     }
 
+    /// Whether the client's body has come, and gone, to its end.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_done.get() && !self.is_broken.get()
+    }
+
     /// Whether the client's body broke off or was malformed.
     #[must_use]
     pub fn is_broken(&self) -> bool {

@@ -21,7 +21,7 @@ use crate::{
 struct Silent;
 
 impl Source for Silent {
-    fn poll_chunk(&mut self, _: &mut Context<'_>) -> Poll<Result<Chunk, SourceError>> {
+    fn poll_fill(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<Result<Fill, SourceError>> {
         Poll::Pending
     }
 }
@@ -76,20 +76,15 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
         watch: Rc::new(Drain::default()).watch(),
         record: Record::new(asked, "test".to_owned(), now),
         lease: None,
-        scratch: Rc::default(),
     };
     Relay::new(parts, now)
 }
 
 /// What the relay gives now; `None` where it waits.
-async fn look(relay: &mut Relay) -> Option<Bytes> {
-    poll_fn(|cx| {
-        Poll::Ready(match relay.poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
-            Poll::Ready(_) | Poll::Pending => None,
-        })
-    })
-    .await
+async fn look(relay: &mut Relay) -> Option<Vec<u8>> {
+    let (scratch, mut out) = (Scratch::default(), Vec::new());
+    let given = poll_fn(|cx| Poll::Ready(relay.poll_next(cx, &scratch, &mut out))).await;
+    matches!(given, Poll::Ready(Given::Bytes)).then_some(out)
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,164 @@
+//! How is one HTTP/1 connection driven?
+//!
+//! hyper reads and checks each request. The response of a stream is not hyper's to write: the
+//! connection is taken over from it while the stream lasts ([`takeover`]), so that a silent stream holds
+//! none of its buffers, and goes back to a new hyper connection for the next request.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::Poll,
+};
+
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tracing::debug;
+
+use super::{
+    Connection, HEAD_BYTES_MAX,
+    guard::{End, Guard},
+    takeover::{Takeover, Terms},
+};
+use crate::proxy::{Proxy, body::ResponseBody, link::StreamLink};
+
+/// The most that hyper buffers for a connection, in each direction, in bytes.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Why hyper is done with a connection.
+enum Done {
+    End(End),
+    /// A stream's response is to be written.
+    Taken(Box<Takeover>),
+}
+
+/// What the service and whoever drives hyper tell each other.
+#[derive(Default)]
+struct Desk {
+    newest: RefCell<Weak<StreamLink>>,
+    /// A response that is not for hyper to write.
+    taken: RefCell<Option<Box<Takeover>>>,
+    is_stopping: Cell<bool>,
+}
+
+/// Serves HTTP/1.0 and HTTP/1.1 until the connection ends or a stream begins, which goes on as a task of
+/// its own: this one is as big as hyper's connection.
+pub(super) async fn serve(connection: Connection) {
+    let transport = connection.transport.clone();
+    let mut guard = Guard::new(&connection);
+    let done = match await_request(&mut guard).await {
+        Some(end) => Done::End(end),
+        None => drive(&mut guard, &connection).await,
+    };
+    match done {
+        Done::End(end) => {
+            drop(connection);
+            guard.close(end, transport).await;
+        }
+        Done::Taken(takeover) => {
+            drop((guard, transport));
+            tokio::task::spawn_local(takeover.run(connection));
+        }
+    }
+}
+
+/// Waits for a request's first byte: until then nothing is held. The reason, where there will be none.
+async fn await_request(guard: &mut Guard) -> Option<End> {
+    std::future::poll_fn(|cx| {
+        if guard.is_told_to_stop(cx) {
+            return Poll::Ready(Some(End::Protocol));
+        }
+        if let Poll::Ready(is_ended) = guard.transport.poll_first_byte(cx) {
+            return Poll::Ready(is_ended.then_some(End::Protocol));
+        }
+        let view = guard.end_turn();
+        guard.poll_deadlines(view, cx).map(Some)
+    })
+    .await
+}
+
+async fn drive(guard: &mut Guard, of: &Connection) -> Done {
+    let desk: Rc<Desk> = Rc::default();
+    let service = {
+        let (desk, link, proxy) = (Rc::clone(&desk), Rc::clone(&of.link), Rc::clone(&of.proxy));
+        service_fn(move |request: Request<Incoming>| {
+            let stream = StreamLink::new(Rc::clone(&link));
+            desk.newest.replace(Rc::downgrade(&stream));
+            let handled = answer(Rc::clone(&proxy), request, stream, Rc::clone(&desk));
+            Box::pin(handled) as Pin<Box<dyn Future<Output = _>>>
+        })
+    };
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // The guard keeps both the time for a head and the time without a request.
+        .header_read_timeout(None)
+        .half_close(false)
+        .writev(false)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(of.transport.clone()), service)
+        .with_upgrades();
+    let end = std::future::poll_fn(|cx| {
+        if guard.is_told_to_stop(cx) {
+            desk.is_stopping.set(true);
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        guard.begin_turn();
+        if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(cx) {
+            let Err(error) = outcome else {
+                return Poll::Ready(Some(End::Protocol));
+            };
+            debug!(%error, "An HTTP/1 connection broke.");
+            let is_cut = error.is_user() && guard.link.ends_by_close();
+            return Poll::Ready(Some(if is_cut { End::Cut } else { End::Protocol }));
+        }
+        let view = guard.end_turn();
+        // What hyper has written (a 100, say) goes first.
+        if view.blocked_since.is_none() && desk.taken.borrow().is_some() {
+            return Poll::Ready(None);
+        }
+        let stream = desk.newest.borrow().upgrade();
+        if let Some(stream) = stream {
+            if !view.is_read_awaited && guard.transport.poll_is_gone(cx) {
+                return Poll::Ready(Some(End::Gone));
+            }
+            if stream.held_since().is_some() {
+                stream.drive(cx);
+            }
+        }
+        guard.poll_deadlines(view, cx).map(Some)
+    })
+    .await;
+    if let Some(end) = end {
+        return Done::End(end);
+    }
+    let parts = connection.into_parts();
+    match (parts, desk.taken.take()) {
+        (Some(parts), Some(taken)) => {
+            of.transport.unread(&parts.read_buf);
+            Done::Taken(taken)
+        }
+        _ => Done::End(End::Protocol),
+    }
+}
+
+/// Answers one request; a stream's response is put on the desk, and hyper gets none.
+async fn answer(
+    proxy: Rc<Proxy>,
+    request: Request<Incoming>,
+    stream: Rc<StreamLink>,
+    desk: Rc<Desk>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let terms = Terms::of(&request);
+    let response = proxy.handle(request, stream).await?;
+    match Takeover::of(response, terms, desk.is_stopping.get()) {
+        Ok(takeover) => {
+            desk.taken.replace(Some(Box::new(takeover)));
+            std::future::pending().await
+        }
+        Err(response) => Ok(response),
+    }
+}

@@ -1,0 +1,269 @@
+//! How is a stream's response written, once hyper has read its request?
+//!
+//! The relay is polled and its bytes are written to the socket by one task, from the thread's own
+//! buffers. While nothing flows the task holds the relay and the socket, and no buffer at all; what the
+//! client does not take at once is kept until it does, and until then the relay is not polled.
+
+mod message;
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use tokio::{io::AsyncWrite as _, time::Instant};
+
+use self::message::Message;
+pub(super) use self::message::Terms;
+use super::{
+    Connection,
+    guard::{End, Guard},
+    http1,
+    transport::Transport,
+};
+use crate::{
+    alarm::Alarm,
+    proxy::{
+        body::{GRACE, ResponseBody},
+        relay::{Given, Relay},
+    },
+    upstream::source::Scratch,
+};
+
+/// How much is gathered for one write, if as much is ready, in bytes.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// One response that is written without hyper.
+pub(super) struct Takeover {
+    relay: Relay,
+    message: Message,
+    /// The response's head, until the first write.
+    head: Vec<u8>,
+    /// What the client has not taken yet.
+    /// Invariant: at most what one turn gathered.
+    unsent: Vec<u8>,
+    sent_bytes: usize,
+    /// Whether the socket may still hold bytes that it took (TLS).
+    is_unflushed: bool,
+    outcome: Option<Outcome>,
+    /// When a cut that only a reset can tell is told.
+    cut_at: Option<Instant>,
+    alarm: Alarm,
+}
+
+/// How the response ended, once all of it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Whole,
+    Cut,
+}
+
+/// Why the task is done with the response.
+enum Done {
+    /// It is written, and the client may ask for the next thing.
+    Next,
+    End(End),
+}
+
+impl Takeover {
+    /// Takes over a stream's response.
+    ///
+    /// # Errors
+    /// The response as it was, where it is none of a stream or its request still comes: hyper writes it.
+    pub(super) fn of(
+        response: Response<ResponseBody>,
+        terms: Terms,
+        is_stopping: bool,
+    ) -> Result<Self, Response<ResponseBody>> {
+        let (head, body) = response.into_parts();
+        let relay = match body.into_relay() {
+            Ok(relay) => relay,
+            Err(body) => return Err(Response::from_parts(head, body)),
+        };
+        let (message, head) = Message::begin(head, terms, is_stopping);
+        Ok(Self {
+            relay,
+            message,
+            head,
+            unsent: Vec::new(),
+            sent_bytes: 0,
+            is_unflushed: false,
+            outcome: None,
+            cut_at: None,
+            alarm: Alarm::default(),
+        })
+    }
+
+    /// Writes the response; what follows it is a task of its own, for this one is small.
+    pub(super) async fn run(mut self: Box<Self>, mut connection: Connection) {
+        let done = std::future::poll_fn(|cx| self.poll(cx, &mut connection)).await;
+        // Logs how the stream ended, and gives its place back.
+        drop(self);
+        connection.has_served = true;
+        match done {
+            Done::Next if connection.proxy.drain.window().is_none() => {
+                tokio::task::spawn_local(http1::serve(connection));
+            }
+            Done::Next => close(connection, End::Protocol),
+            Done::End(end) => close(connection, end),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Done> {
+        loop {
+            match self.poll_unsent(cx, &mut connection.transport) {
+                Poll::Ready(Ok(())) => connection.link.end_turn(false),
+                Poll::Ready(Err(_)) => return Poll::Ready(Done::End(End::Gone)),
+                Poll::Pending => return self.poll_blocked(cx, connection).map(Done::End),
+            }
+            if let Some(outcome) = self.outcome {
+                return self.poll_outcome(outcome, cx, &connection.transport);
+            }
+            let Connection {
+                proxy, transport, ..
+            } = &mut *connection;
+            let (gathered, sent) = proxy.buffers.output.with(|out| {
+                let gathered = self.gather(cx, &proxy.buffers.scratch, out);
+                (gathered, self.send(cx, transport, out))
+            });
+            if sent.is_err() {
+                return Poll::Ready(Done::End(End::Gone));
+            }
+            if gathered.is_pending() && !self.is_unsent() {
+                return poll_gone(cx, transport).map(Done::End);
+            }
+        }
+    }
+
+    /// Gathers what is ready, up to one write of it; pending where no more is.
+    fn gather(&mut self, cx: &mut Context<'_>, scratch: &Scratch, out: &mut Vec<u8>) -> Poll<()> {
+        out.extend_from_slice(&std::mem::take(&mut self.head));
+        while out.len() < WRITE_BYTES {
+            let piece = self.message.open_piece(out);
+            let given = self.relay.poll_next(cx, scratch, out);
+            if let Poll::Ready(Given::Bytes) = given {
+                self.message.close_piece(&piece, out);
+                continue;
+            }
+            Message::drop_piece(&piece, out);
+            let trailers = match ready!(given) {
+                Given::Cut(_) => {
+                    self.outcome = Some(Outcome::Cut);
+                    return Poll::Ready(());
+                }
+                Given::Trailers(trailers) => Some(trailers),
+                Given::Bytes | Given::End => None,
+            };
+            self.message.end(trailers.as_ref(), out);
+            self.outcome = Some(Outcome::Whole);
+            return Poll::Ready(());
+        }
+        Poll::Ready(())
+    }
+
+    /// Writes as much of `out` as the client takes now, and keeps the rest.
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        transport: &mut Transport,
+        out: &[u8],
+    ) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < out.len() {
+            match Pin::new(&mut *transport).poll_write(cx, &out[sent..]) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(bytes)) => sent += bytes,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {
+                    self.unsent = out[sent..].to_vec();
+                    return Ok(());
+                }
+            }
+        }
+        if sent > 0 {
+            self.is_unflushed = Pin::new(transport).poll_flush(cx)?.is_pending();
+        }
+        Ok(())
+    }
+
+    /// Ready once the client has taken all that was gathered.
+    fn poll_unsent(
+        &mut self,
+        cx: &mut Context<'_>,
+        transport: &mut Transport,
+    ) -> Poll<io::Result<()>> {
+        while self.sent_bytes < self.unsent.len() {
+            let unsent = &self.unsent[self.sent_bytes..];
+            match ready!(Pin::new(&mut *transport).poll_write(cx, unsent))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.sent_bytes += bytes,
+            }
+            self.is_unflushed = true;
+        }
+        (self.unsent, self.sent_bytes) = (Vec::new(), 0);
+        if self.is_unflushed {
+            ready!(Pin::new(transport).poll_flush(cx))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn is_unsent(&self) -> bool {
+        self.is_unflushed || !self.unsent.is_empty()
+    }
+
+    /// The client takes nothing: what must go on goes on, but not for ever.
+    fn poll_blocked(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<End> {
+        let view = connection.transport.end_turn();
+        connection.link.end_turn(true);
+        self.relay.link().drive(cx);
+        if connection.transport.poll_is_gone(cx) {
+            return Poll::Ready(End::Gone);
+        }
+        let since = view.blocked_since.unwrap_or_else(Instant::now);
+        ready!(
+            self.alarm
+                .poll_until(since + connection.link.write_limit(), cx)
+        );
+        connection.link.stall();
+        Poll::Ready(End::Stalled)
+    }
+
+    /// All is given, and the client has it as far as the kernel is concerned.
+    fn poll_outcome(
+        &mut self,
+        outcome: Outcome,
+        cx: &mut Context<'_>,
+        transport: &Transport,
+    ) -> Poll<Done> {
+        if outcome == Outcome::Whole && self.message.keeps_alive() {
+            return Poll::Ready(Done::Next);
+        }
+        if outcome == Outcome::Whole || !self.message.ends_by_close() {
+            return Poll::Ready(Done::End(End::Protocol));
+        }
+        // Only a reset can tell, and it must not overtake the last words.
+        let until = *self.cut_at.get_or_insert_with(|| Instant::now() + GRACE);
+        if self.alarm.poll_until(until, cx).is_ready() {
+            return Poll::Ready(Done::End(End::Cut));
+        }
+        poll_gone(cx, transport).map(Done::End)
+    }
+}
+
+fn poll_gone(cx: &mut Context<'_>, transport: &Transport) -> Poll<End> {
+    if transport.poll_is_gone(cx) {
+        Poll::Ready(End::Gone)
+    } else {
+        Poll::Pending
+    }
+}
+
+/// Ends the connection, as a task of its own.
+fn close(connection: Connection, end: End) {
+    let guard = Guard::new(&connection);
+    let transport = connection.transport;
+    tokio::task::spawn_local(guard.close(end, transport));
+}
