@@ -153,12 +153,13 @@ async fn answer(
     desk: Rc<Desk>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let terms = Terms::of(&request);
-    let response = proxy.handle(request, stream).await?;
-    match Takeover::of(response, terms, desk.is_stopping.get()) {
-        Ok(takeover) => {
+    let (head, body) = proxy.handle(request, stream).await?.into_parts();
+    match body.into_relay() {
+        Ok(relay) => {
+            let takeover = Takeover::new(head, relay, terms, desk.is_stopping.get());
             desk.taken.replace(Some(Box::new(takeover)));
             std::future::pending().await
         }
-        Err(response) => Ok(response),
+        Err(body) => Ok(Response::from_parts(head, body)),
     }
 }

@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Response;
+use http::response;
 use tokio::{io::AsyncWrite as _, time::Instant};
 
 use self::message::Message;
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     alarm::Alarm,
     proxy::{
-        body::{GRACE, ResponseBody},
+        body::GRACE,
         relay::{Given, Relay},
     },
     upstream::source::Scratch,
@@ -68,22 +68,15 @@ enum Done {
 }
 
 impl Takeover {
-    /// Takes over a stream's response.
-    ///
-    /// # Errors
-    /// The response as it was, where it is none of a stream or its request still comes: hyper writes it.
-    pub(super) fn of(
-        response: Response<ResponseBody>,
+    /// Takes over the response that `head` begins and `relay` goes on with.
+    pub(super) fn new(
+        head: response::Parts,
+        relay: Relay,
         terms: Terms,
         is_stopping: bool,
-    ) -> Result<Self, Response<ResponseBody>> {
-        let (head, body) = response.into_parts();
-        let relay = match body.into_relay() {
-            Ok(relay) => relay,
-            Err(body) => return Err(Response::from_parts(head, body)),
-        };
+    ) -> Self {
         let (message, head) = Message::begin(head, terms, is_stopping);
-        Ok(Self {
+        Self {
             relay,
             message,
             head,
@@ -93,7 +86,7 @@ impl Takeover {
             outcome: None,
             cut_at: None,
             alarm: Alarm::default(),
-        })
+        }
     }
 
     /// Writes the response; what follows it is a task of its own, for this one is small.

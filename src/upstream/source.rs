@@ -67,6 +67,7 @@ impl Default for Scratch {
 
 impl Scratch {
     /// Lends the buffer. Not to be kept while a future of the same thread is polled.
+    #[must_use]
     pub fn lend(&self) -> std::cell::RefMut<'_, Box<[u8]>> {
         self.0.borrow_mut()
     }

@@ -185,3 +185,126 @@ fn fields(headers: &HeaderMap, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+
+    fn message(
+        request: &[(&str, &str)],
+        version: Version,
+        length: Option<u64>,
+    ) -> (Message, String) {
+        let mut asked = Request::builder().version(version);
+        for (name, value) in request {
+            asked = asked.header(*name, *value);
+        }
+        let terms = Terms::of(&asked.body(()).unwrap());
+        let mut response = Response::builder().status(200).header("date", "then");
+        if let Some(length) = length {
+            response = response.header("content-length", length);
+        }
+        let (head, ()) = response.body(()).unwrap().into_parts();
+        let (message, head) = Message::begin(head, terms, false);
+        (message, String::from_utf8(head).unwrap())
+    }
+
+    #[test]
+    fn the_head_says_how_the_body_ends() {
+        let (http10, http11) = (Version::HTTP_10, Version::HTTP_11);
+        for (fields, version, length, said, keeps_alive) in [
+            (
+                &[][..],
+                http11,
+                None,
+                "1.1|transfer-encoding: chunked",
+                true,
+            ),
+            (
+                &[("connection", "x, Close")],
+                http11,
+                None,
+                "1.1|transfer-encoding: chunked|connection: close",
+                false,
+            ),
+            (&[], http11, Some(5), "1.1|content-length: 5", true),
+            (&[], http10, None, "1.0|connection: close", false),
+            (
+                &[("connection", "keep-alive")],
+                http10,
+                None,
+                "1.0|connection: close",
+                false,
+            ),
+            (
+                &[("connection", "keep-alive")],
+                http10,
+                Some(5),
+                "1.0|content-length: 5|connection: keep-alive",
+                true,
+            ),
+            (
+                &[],
+                http10,
+                Some(5),
+                "1.0|content-length: 5|connection: close",
+                false,
+            ),
+        ] {
+            let (message, head) = message(fields, version, length);
+            let mut lines = said.split('|');
+            let status = format!("HTTP/{} 200 OK\r\n", lines.next().unwrap());
+            assert!(
+                head.starts_with(&status) && head.ends_with("\r\n\r\n"),
+                "{head}"
+            );
+            let lines: Vec<_> = lines.collect();
+            assert!(
+                lines.iter().all(|line| head.contains(line)),
+                "{head} {said}"
+            );
+            assert_eq!(head.lines().count(), lines.len() + 3, "{head} {said}");
+            assert_eq!(message.keeps_alive(), keeps_alive, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_piece_is_a_chunk_of_its_length_whatever_that_is() {
+        let (message, _) = message(&[], Version::HTTP_11, None);
+        let mut out = b"before".to_vec();
+        let dropped = message.open_piece(&mut out);
+        Message::drop_piece(&dropped, &mut out);
+        for length in [
+            1, 15, 16, 4095, 4096, 65_535, 65_536, 1_048_575, 1_048_576, 17_000_000,
+        ] {
+            out.truncate(6);
+            let piece = message.open_piece(&mut out);
+            out.resize(out.len() + length, b'x');
+            message.close_piece(&piece, &mut out);
+            let size = format!("before{length:x}\r\n");
+            assert!(out.starts_with(size.as_bytes()), "{length}");
+            assert_eq!(out.len(), size.len() + length + 2);
+            assert!(
+                out.ends_with(b"x\r\n") && out[size.len()..][..length].iter().all(|b| *b == b'x')
+            );
+        }
+    }
+
+    #[test]
+    fn trailers_go_to_those_who_asked_for_them() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", HeaderValue::from_static("7"));
+        for (te, end) in [("trailers", "0\r\nx-sum: 7\r\n\r\n"), ("gzip", "0\r\n\r\n")] {
+            let (message, _) = message(&[("te", te)], Version::HTTP_11, None);
+            let mut out = Vec::new();
+            message.end(Some(&trailers), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), end);
+        }
+        let (message, _) = message(&[], Version::HTTP_11, Some(1));
+        let mut out = Vec::new();
+        message.end(None, &mut out);
+        assert!(out.is_empty());
+    }
+}
