@@ -21,6 +21,7 @@ mod reuse;
 mod sse_reader;
 mod streams;
 mod support;
+mod takeover;
 mod tidy;
 mod tls;
 mod trailers;
