@@ -1,0 +1,85 @@
+//! How many instructions does the transcoder take, and is that still within its limit?
+//!
+//! Counted by Valgrind's Callgrind, so the figures are the same whatever else the machine does: a limit
+//! that is passed is a change of ours, or of the compiler's. Each case turns 64 KiB of records, unless
+//! it says otherwise. Whoever makes the transcoder leaner lowers the limits here.
+
+use std::hint::black_box;
+
+use gungraun::{
+    Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
+};
+use weir::transcode::{framing::by_name, mapping, transcoder::Transcoder};
+
+/// How much one case turns, in bytes.
+const INPUT_BYTES: usize = 64 * 1024;
+
+struct Case {
+    transcoder: Transcoder,
+    input: Vec<u8>,
+    /// As large as it gets, so that growing is not counted.
+    out: Vec<u8>,
+}
+
+/// Records of `record_bytes` each, between `before` and `after`.
+fn case(framing: &str, record_bytes: usize, before: &str, after: &str) -> Case {
+    let filler = "x".repeat(record_bytes - "{\"text\":\"\"}".len());
+    let one = format!("{before}{{\"text\":\"{filler}\"}}{after}");
+    let from = by_name(framing).expect("a framing of the registry");
+    Case {
+        transcoder: Transcoder::new(from, &mapping::Settings::default(), 1 << 20),
+        input: one.repeat(INPUT_BYTES / one.len()).into_bytes(),
+        out: Vec::with_capacity(4 * INPUT_BYTES),
+    }
+}
+
+fn ndjson(record_bytes: usize) -> Case {
+    case("ndjson", record_bytes, "", "\n")
+}
+
+fn lines(record_bytes: usize) -> Case {
+    case("lines", record_bytes, "", "\n")
+}
+
+fn sse(record_bytes: usize) -> Case {
+    case("sse", record_bytes, "data: ", "\n\n")
+}
+
+/// Turns the input in pieces of that many bytes.
+fn turn(mut case: Case, piece_bytes: usize) -> Case {
+    for mut piece in black_box(&case.input[..]).chunks(piece_bytes) {
+        let turned = case.transcoder.push(&mut piece, &mut case.out, usize::MAX);
+        black_box(turned).expect("whole records");
+    }
+    case
+}
+
+/// At most so many instructions: about 5 % above what was counted last.
+fn limit(instructions: u64) -> LibraryBenchmarkConfig {
+    let mut callgrind = Callgrind::default();
+    callgrind.hard_limits([(EventKind::Ir, instructions)]);
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(callgrind);
+    config
+}
+
+#[library_benchmark]
+#[bench::ndjson_16(args = (16), setup = ndjson, config = limit(1_138_000))]
+#[bench::ndjson_200(args = (200), setup = ndjson, config = limit(165_000))]
+#[bench::ndjson_1024(args = (1024), setup = ndjson, config = limit(81_000))]
+#[bench::lines_200(args = (200), setup = lines, config = limit(173_000))]
+#[bench::sse_200(args = (200), setup = sse, config = limit(289_000))]
+fn whole(case: Case) -> Case {
+    turn(case, INPUT_BYTES)
+}
+
+#[library_benchmark]
+#[bench::ndjson_200(args = (200), setup = ndjson, config = limit(12_390_000))]
+#[bench::lines_200(args = (200), setup = lines, config = limit(13_420_000))]
+#[bench::sse_200(args = (200), setup = sse, config = limit(18_840_000))]
+fn byte_by_byte(case: Case) -> Case {
+    turn(case, 1)
+}
+
+library_benchmark_group!(name = transcode, benchmarks = [whole, byte_by_byte]);
+main!(library_benchmark_groups = transcode);
