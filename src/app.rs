@@ -22,7 +22,7 @@ use crate::{
         listener::{Bound, WorkerListener},
         socket::{self, BindError, BoundSocket, Opened},
     },
-    proxy::Proxy,
+    proxy::{Proxy, body::Buffers},
     route::table::Table,
     upstream::{self, TrustError, Upstream},
 };
@@ -198,15 +198,16 @@ impl Worker {
     }
 
     fn proxy(&self, drain: &Rc<Drain>) -> Proxy {
+        let buffers: Rc<Buffers> = Rc::default();
         let upstreams = self.upstreams.iter().map(|shared| {
-            let upstream = Upstream::new(Arc::clone(shared));
+            let upstream = Upstream::new(Arc::clone(shared), buffers.scratch.clone());
             (upstream.name().to_owned(), Rc::new(upstream))
         });
         Proxy {
             table: Arc::clone(&self.table),
             upstreams: upstreams.collect::<HashMap<_, _>>(),
             drain: Rc::clone(drain),
-            buffers: Rc::default(),
+            buffers,
         }
     }
 }

@@ -20,7 +20,7 @@ use std::{
     sync::Arc, time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, response};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header, response};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::Instant;
 
@@ -46,7 +46,7 @@ use crate::{
         transcoder::Transcoder,
     },
     upstream::{
-        Reply, UpgradeReply, Upstream, plain_reply,
+        Reply, UpgradeReply, Upstream,
         source::SharedSource,
         upload::{Upload, UploadWatch},
     },
@@ -83,7 +83,7 @@ enum Outcome {
     /// It has not answered, and the route's patience is over: the client gets its head now.
     Silence(Exchange, Answer),
     /// It turned the connection into a tunnel.
-    Tunnel(Exchange, OnUpgrade, UpgradeReply),
+    Tunnel(Exchange, OnUpgrade, tunnel::Switched),
 }
 
 impl Proxy {
@@ -304,17 +304,14 @@ async fn upgrade(
     let upload = request.body().watch();
     let limit = exchange.route.policy.timeouts.first_byte;
     let asked = upstream.send_upgrade(request);
-    let reply = within_first_byte(limit, Rc::clone(&upload), asked).await?;
-    if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Outcome::Tunnel(exchange, client, reply));
-    }
-    let (head, source) = plain_reply(reply.response, &upload);
-    let reply = Reply {
-        head,
-        source,
-        lease: reply.lease,
-    };
-    Ok(Outcome::Reply(exchange, reply))
+    let reply = within_first_byte(limit, upload, asked).await?;
+    Ok(match reply {
+        UpgradeReply::Switched { head, io, lease } => {
+            let switched = tunnel::Switched { head, io, lease };
+            Outcome::Tunnel(exchange, client, switched)
+        }
+        UpgradeReply::Refused(reply) => Outcome::Reply(exchange, reply),
+    })
 }
 
 /// Waits for a reply's head, for at most `limit` since the request's body last moved.

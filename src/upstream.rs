@@ -21,20 +21,20 @@ use std::{
     task::Context,
 };
 
-use http::{Request, Response, StatusCode, uri::Scheme};
-use hyper::body::Incoming;
+use http::{Method, Request, StatusCode, uri::Scheme};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use self::{
-    connect::{ConnectError, Connector},
-    http1::Http1Source,
-    source::{SharedSource, root_cause},
+    connect::{ConnectError, Connector, Io},
+    http1::{Asked, Http1Source},
+    source::{Scratch, SharedSource},
     upload::Upload,
 };
 pub use self::{
     connect::{TrustError, trust},
+    http1::Rewind,
     settings::{EndpointAddress, HttpVersion, Settings, TlsSettings},
 };
 use crate::{
@@ -89,6 +89,7 @@ pub struct Upstream {
     shared: Arc<Shared>,
     connector: Connector,
     endpoints: Vec<Rc<Endpoint>>,
+    scratch: Scratch,
 }
 
 /// One address of an upstream, with the worker's connections to it.
@@ -135,11 +136,18 @@ pub struct Reply {
 }
 
 /// What an endpoint answered to a request for an upgrade.
-pub struct UpgradeReply {
-    /// The reply, with the upgraded connection within reach of `hyper::upgrade::on` after a 101.
-    pub response: Response<Incoming>,
-    /// The place on the endpoint, to be kept until the tunnel's end.
-    pub lease: Lease,
+pub enum UpgradeReply {
+    /// A 101: what follows on the connection is a protocol of its own.
+    Switched {
+        /// Status and fields.
+        head: http::response::Parts,
+        /// The connection from there on.
+        io: Rewind,
+        /// The place on the endpoint, to be kept until the tunnel's end.
+        lease: Lease,
+    },
+    /// Anything else.
+    Refused(Reply),
 }
 
 enum Ready {
@@ -148,9 +156,9 @@ enum Ready {
 }
 
 impl Upstream {
-    /// Makes one worker's view.
+    /// Makes one worker's view; `scratch` is what the worker reads into.
     #[must_use]
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub fn new(shared: Arc<Shared>, scratch: Scratch) -> Self {
         let endpoints = shared.settings.endpoints.iter().map(|address| {
             Rc::new(Endpoint {
                 address: address.clone(),
@@ -165,6 +173,7 @@ impl Upstream {
             endpoints: endpoints.collect(),
             connector: Connector::new(&shared.settings, shared.trust.as_ref()),
             shared,
+            scratch,
         }
     }
 
@@ -234,10 +243,7 @@ impl Upstream {
                     continue;
                 }
             };
-            let response = http1::send_upgrade(io, request)
-                .await
-                .map_err(|error| no_reply(&error))?;
-            return Ok(UpgradeReply { response, lease });
+            return self.upgrade(lease, io, request).await;
         }
         Err(refusal)
     }
@@ -309,10 +315,8 @@ impl Upstream {
                 .map(Ready::Http2)
                 .map_err(|error| ConnectError::Refused(error.to_string()));
         }
-        http1::Connection::begin(connected.io)
-            .await
-            .map(|connection| Ready::Http1(Box::new(connection)))
-            .map_err(|error| ConnectError::Refused(root_cause(&error)))
+        let connection = http1::Connection::new(connected.io);
+        Ok(Ready::Http1(Box::new(connection)))
     }
 
     async fn send_http1(
@@ -323,60 +327,69 @@ impl Upstream {
     ) -> Result<Reply, Unsent> {
         let upload = request.body().watch();
         let again = (connection.is_reused() && can_repeat(&request)).then(|| repeat(&request));
-        let (response, connection) = match connection.send(request).await {
-            Ok(answered) => answered,
-            Err(http1::SendError {
-                error,
-                request: None,
-            }) => {
-                let is_unanswered = !error.is_parse();
+        let asked = match *request.method() {
+            Method::HEAD => Asked::Head,
+            _ => Asked::Other,
+        };
+        let answer = match connection.send(request, asked, &self.scratch).await {
+            Ok(answer) => answer,
+            Err(http1::SendError::Unsent(request)) => return Err(Unsent::Again(request)),
+            Err(error) => {
+                let is_unanswered = matches!(error, http1::SendError::Unanswered);
                 return Err(match again.filter(|_| is_unanswered) {
                     Some(request) => Unsent::Again(Box::new(request)),
                     None => Unsent::Refused(no_reply(&error)),
                 });
             }
-            Err(http1::SendError {
-                request: Some(request),
-                ..
-            }) => return Err(Unsent::Again(Box::new(request))),
         };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let detail = "the upstream changed its protocol, which the request did not ask for";
-            return Err(Unsent::Refused(Refusal::new(Kind::BadReply, detail)));
-        }
         let home = Rc::clone(&lease.endpoint.http1);
-        let (head, mut source) = Http1Source::new(response, Some(connection), home, upload);
-        let source = if source.is_empty() {
-            std::future::poll_fn(|cx| {
-                source.go_home(cx);
-                std::task::Poll::Ready(())
-            })
-            .await;
-            None
-        } else {
-            Some(Rc::new(RefCell::new(source)) as SharedSource)
-        };
-        Ok(Reply {
-            head,
-            source,
+        Ok(reply(answer, home, upload, lease))
+    }
+
+    async fn upgrade(
+        &self,
+        lease: Lease,
+        io: Io,
+        request: Request<Upload>,
+    ) -> Result<UpgradeReply, Refusal> {
+        let upload = request.body().watch();
+        let connection = http1::Connection::new(io);
+        let answer = connection
+            .send(request, Asked::Upgrade, &self.scratch)
+            .await
+            .map_err(|error| no_reply(&error))?;
+        if answer.head.parts.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(UpgradeReply::Refused(reply(
+                answer,
+                Rc::default(),
+                upload,
+                lease,
+            )));
+        }
+        let io = answer.connection.into_io().await;
+        let io = io.ok_or_else(|| no_reply(&http1::SendError::Disconnected))?;
+        Ok(UpgradeReply::Switched {
+            head: answer.head.parts,
+            io: Rewind::new(answer.rest, io),
             lease,
         })
     }
 }
 
-/// Head and body of a reply that did not become a tunnel.
-#[must_use]
-pub fn plain_reply(
-    response: Response<Incoming>,
-    upload: &Rc<upload::UploadWatch>,
-) -> (http::response::Parts, Option<SharedSource>) {
-    let upload = Rc::clone(upload);
-    let (head, source) = Http1Source::new(response, None, Rc::default(), upload);
-    let has_body = !source.is_empty();
-    (
+/// The reply that an answer is; its connection goes to `home` once it can.
+fn reply(
+    answer: http1::Answer,
+    home: Rc<http1::Pool>,
+    upload: Rc<upload::UploadWatch>,
+    lease: Lease,
+) -> Reply {
+    let (head, source) = Http1Source::new(answer, home, upload);
+    let source = (!source.is_empty()).then(|| Rc::new(RefCell::new(source)) as SharedSource);
+    Reply {
         head,
-        has_body.then(|| Rc::new(RefCell::new(source)) as SharedSource),
-    )
+        source,
+        lease,
+    }
 }
 
 async fn send_http2(
@@ -431,8 +444,9 @@ fn is_unprocessed(error: &h2::Error) -> bool {
     error.is_remote() && (error.is_go_away() || is_refused)
 }
 
-fn no_reply(error: &hyper::Error) -> Refusal {
-    if error.is_parse() {
+fn no_reply(error: &http1::SendError) -> Refusal {
+    if let http1::SendError::BadReply(reason) = error {
+        debug!(reason, "What an endpoint sent is no reply.");
         return Refusal::new(Kind::BadReply, "the upstream's reply is not valid HTTP");
     }
     let detail = "the upstream closed the connection before it replied";

@@ -2,30 +2,39 @@
 
 use std::rc::Rc;
 
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode, header, response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tracing::debug;
 
 use super::{body::ResponseBody, ending::Ending, headers, link::StreamLink, record::Record};
-use crate::{drain, upstream::UpgradeReply};
+use crate::{
+    drain,
+    upstream::{Lease, Rewind},
+};
+
+/// An upstream's connection that has changed its protocol.
+pub(super) struct Switched {
+    pub(super) head: response::Parts,
+    pub(super) io: Rewind,
+    pub(super) lease: Lease,
+}
 
 /// The client's 101, and the tunnel behind it as a task of its own: it ends when either side closes.
 pub(super) fn open(
     client: OnUpgrade,
-    reply: UpgradeReply,
+    switched: Switched,
     mut record: Record,
     watch: drain::Watch,
     link: Rc<StreamLink>,
 ) -> Response<ResponseBody> {
-    let UpgradeReply {
-        mut response,
+    let Switched {
+        mut head,
+        io: mut upstream,
         lease,
-    } = reply;
-    let upstream = hyper::upgrade::on(&mut response);
-    let protocol = response.headers().get(header::UPGRADE).cloned();
-    let (mut head, _) = response.into_parts();
+    } = switched;
+    let protocol = head.headers.get(header::UPGRADE).cloned();
     headers::strip_hop_by_hop(&mut head.headers);
     if let Some(protocol) = protocol {
         headers::upgrade_to(&mut head.headers, protocol);
@@ -38,15 +47,15 @@ pub(super) fn open(
         // Moved in whole: what it says is logged when the tunnel ends.
         let mut record = record;
         let (_lease, _watch, _link) = (lease, watch, link);
-        let (client, upstream) = match tokio::try_join!(client, upstream) {
-            Ok(both) => both,
+        let client = match client.await {
+            Ok(client) => client,
             Err(error) => {
                 debug!(%error, "An upgrade did not come about.");
                 record.ending = Ending::UpstreamError;
                 return;
             }
         };
-        let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+        let mut client = TokioIo::new(client);
         record.ending = match copy_bidirectional(&mut client, &mut upstream).await {
             Ok((_, to_client)) => {
                 record.bytes = to_client;

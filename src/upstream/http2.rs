@@ -325,7 +325,11 @@ fn fault(error: &h2::Error) -> SourceError {
 }
 
 impl Source for Http2Source {
-    fn poll_fill(&mut self, cx: &mut Context<'_>, _: &mut [u8]) -> Poll<Result<Fill, SourceError>> {
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        _scratch: &mut [u8],
+    ) -> Poll<Result<Fill, SourceError>> {
         poll_sending(&mut self.sending, cx);
         self.upload.poll_discard(cx);
         while let Some(data) = std::task::ready!(self.poll_taken(cx)) {

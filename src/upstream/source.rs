@@ -4,7 +4,8 @@
 //! not polling it is the back-pressure. Dropping it cancels the request at the upstream.
 
 use std::{
-    cell::RefCell,
+    cell::{RefCell, RefMut},
+    io,
     ops::Range,
     rc::Rc,
     task::{Context, Poll},
@@ -16,9 +17,6 @@ use thiserror::Error;
 
 use crate::transcode::framing::EndOfInput;
 
-/// How much is read from an upstream at once, at most, in bytes.
-pub const SCRATCH_BYTES: usize = 64 * 1024;
-
 /// The body of one reply.
 pub trait Source {
     /// What is ready now, or the end. Bytes may be put into `scratch`, which is the thread's: what it held
@@ -29,7 +27,7 @@ pub trait Source {
         scratch: &mut [u8],
     ) -> Poll<Result<Fill, SourceError>>;
 
-    /// Does what must go on while nobody takes chunks: sends the rest of the request's body, and
+    /// Does what must go on while nobody takes bytes: sends the rest of the request's body, and
     /// empties what the upstream shares with its other streams into this stream's own buffer.
     fn drive(&mut self, cx: &mut Context<'_>) {
         let _ = cx;
@@ -38,6 +36,27 @@ pub trait Source {
 
 /// A source that its stream polls and that its connection drives while the stream is not polled.
 pub type SharedSource = Rc<RefCell<dyn Source>>;
+
+/// How much a scratch holds, in bytes: the most that is read at once.
+pub const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// What all that one thread reads is read into, lent to one stream at a time.
+#[derive(Debug, Clone)]
+pub struct Scratch(Rc<RefCell<Box<[u8]>>>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(Rc::new(RefCell::new(vec![0; SCRATCH_BYTES].into())))
+    }
+}
+
+impl Scratch {
+    /// Lends the buffer. Not to be kept while a future of the same thread is polled.
+    #[must_use]
+    pub fn lend(&self) -> RefMut<'_, Box<[u8]>> {
+        self.0.borrow_mut()
+    }
+}
 
 /// One step of a source.
 #[derive(Debug)]
@@ -55,24 +74,6 @@ pub enum Fill {
     },
 }
 
-/// What a worker thread reads into, lent to one stream at a time and only for as long as that is polled.
-#[derive(Debug, Clone)]
-pub struct Scratch(Rc<RefCell<Box<[u8]>>>);
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self(Rc::new(RefCell::new(vec![0; SCRATCH_BYTES].into())))
-    }
-}
-
-impl Scratch {
-    /// Lends the buffer. Not to be kept while a future of the same thread is polled.
-    #[must_use]
-    pub fn lend(&self) -> std::cell::RefMut<'_, Box<[u8]>> {
-        self.0.borrow_mut()
-    }
-}
-
 /// Why a reply's body stopped before its end.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SourceError {
@@ -88,21 +89,10 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Classes an error of either HTTP crate by what lies at its root.
-    pub(crate) fn classify(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if let Some(io) = error.downcast_ref::<std::io::Error>()
-                && is_cut(io.kind())
-            {
-                return Self::Truncated;
-            }
-            if let Some(hyper) = error.downcast_ref::<hyper::Error>()
-                && hyper.is_incomplete_message()
-            {
-                return Self::Truncated;
-            }
-            cause = error.source();
+    /// Classes an error of a connection.
+    pub(crate) fn classify(error: &io::Error) -> Self {
+        if is_cut(error.kind()) {
+            return Self::Truncated;
         }
         Self::Broken {
             reason: root_cause(error),
@@ -119,8 +109,8 @@ pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     error.to_string()
 }
 
-fn is_cut(kind: std::io::ErrorKind) -> bool {
-    use std::io::ErrorKind::{
+fn is_cut(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut, UnexpectedEof,
     };
     matches!(

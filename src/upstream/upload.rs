@@ -22,6 +22,8 @@ const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The body of one request, on its way.
 #[derive(Debug)]
 pub struct Upload {
+    /// What was taken off the body and could not be sent.
+    ahead: Bytes,
     body: Option<Incoming>,
     watch: Rc<UploadWatch>,
 }
@@ -42,6 +44,7 @@ impl Upload {
     pub fn new(body: Incoming, now: Instant) -> Self {
         let is_empty = body.is_end_stream();
         Self {
+            ahead: Bytes::new(),
             body: (!is_empty).then_some(body),
             watch: Rc::new(UploadWatch {
                 moved_at: Cell::new(now),
@@ -62,15 +65,21 @@ impl Upload {
     /// Whether there is no body at all, so that the request can be sent again.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.body.is_none() && self.watch.is_done.get()
+        self.ahead.is_empty() && self.body.is_none() && self.watch.is_done.get()
     }
 
     /// An empty body with the same watch, for sending the request again.
     pub(crate) fn empty_again(watch: &Rc<UploadWatch>) -> Self {
         Self {
+            ahead: Bytes::new(),
             body: None,
             watch: Rc::clone(watch),
         }
+    }
+
+    /// Gives back what was taken last, where it was not sent.
+    pub(crate) fn put_back(&mut self, ahead: Bytes) {
+        self.ahead = ahead;
     }
 
     fn finish(&mut self) {
@@ -88,6 +97,10 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if !self.ahead.is_empty() {
+            let ahead = std::mem::take(&mut self.ahead);
+            return Poll::Ready(Some(Ok(Frame::data(ahead))));
+        }
         let Some(body) = self.body.as_mut() else {
             return Poll::Ready(None);
         };
@@ -103,13 +116,19 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.ahead.is_empty() && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let ahead = self.ahead.len() as u64;
+        let body = self.body.as_ref();
+        let rest = body.map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(ahead));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(ahead));
+        }
+        hint
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{io::Write as _, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header, response};
+use hyper::ext::ReasonPhrase;
 
 /// What the client said of the response it can take.
 #[derive(Debug, Clone, Copy)]
@@ -163,8 +164,13 @@ fn head_bytes(head: &response::Parts, is_http10: bool) -> Vec<u8> {
     });
     out.extend_from_slice(head.status.as_str().as_bytes());
     out.push(b' ');
-    let reason = head.status.canonical_reason().unwrap_or_default();
-    out.extend_from_slice(reason.as_bytes());
+    match head.extensions.get::<ReasonPhrase>() {
+        Some(reason) => out.extend_from_slice(reason.as_bytes()),
+        None => {
+            let reason = head.status.canonical_reason().unwrap_or_default();
+            out.extend_from_slice(reason.as_bytes());
+        }
+    }
     out.extend_from_slice(b"\r\n");
     fields(&head.headers, &mut out);
     if !head.headers.contains_key(header::DATE) {

@@ -1,0 +1,190 @@
+//! How are chunks told from their framing, strictly and in little space?
+//!
+//! RFC 9112 §7.1. Every CR and LF of the framing is wanted where it belongs. Extensions are read over,
+//! with a limit for each chunk's line and none for the body, which may be endless.
+
+use http::HeaderMap;
+
+use super::{FIELDS_MAX, body::Progress, fields};
+use crate::upstream::trailers;
+
+/// The longest line that begins a chunk, in bytes: its size and its extensions.
+const LINE_BYTES_MAX: u16 = 4096;
+/// The most that may follow the last chunk, in bytes.
+const TRAILER_BYTES_MAX: usize = 16 * 1024;
+
+/// A body in chunks, as far as it has come.
+#[derive(Debug)]
+pub(super) struct Chunked {
+    state: State,
+    /// How much of the chunk's line has come.
+    line_bytes: u16,
+    /// The chunk's size as far as it is read, then how much of its payload is still to come.
+    rest: u64,
+    /// What has come after the last chunk.
+    trailers: Vec<u8>,
+}
+
+/// What is to come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The first digit of a chunk's size.
+    Start,
+    /// More digits, or what ends them.
+    Size,
+    /// More space after the size, or what ends it.
+    Space,
+    /// An extension, to the line's CR.
+    Extension,
+    SizeLf,
+    Payload,
+    PayloadCr,
+    PayloadLf,
+    /// The first byte of a trailer's line, or the CR of the empty line.
+    TrailerStart,
+    /// The rest of a trailer's line, to its CR.
+    Trailer,
+    TrailerLf,
+    LastLf,
+    Done,
+    Bad(&'static str),
+}
+
+/// What the next bytes are.
+pub(super) enum Step {
+    /// One byte is framing.
+    Framing,
+    /// So many bytes are payload, at least one.
+    Payload(usize),
+    /// They do not belong to the body.
+    Over,
+}
+
+impl Chunked {
+    pub(super) fn new() -> Self {
+        Self {
+            state: State::Start,
+            line_bytes: 0,
+            rest: 0,
+            trailers: Vec::new(),
+        }
+    }
+
+    /// Takes what is next off the front of these bytes, which are at least one.
+    pub(super) fn step(&mut self, bytes: &[u8]) -> Step {
+        if self.state == State::Payload {
+            let rest = usize::try_from(self.rest).unwrap_or(usize::MAX);
+            let length = rest.min(bytes.len());
+            self.rest -= length as u64;
+            if self.rest == 0 {
+                self.state = State::PayloadCr;
+            }
+            return Step::Payload(length);
+        }
+        if self.progress() != Progress::Going {
+            return Step::Over;
+        }
+        self.state = self.after(self.state, bytes[0]);
+        Step::Framing
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        if let State::Bad(reason) = self.state {
+            Progress::Bad(reason)
+        } else if self.state == State::Done {
+            Progress::Done
+        } else {
+            Progress::Going
+        }
+    }
+
+    /// What of the fields after the last chunk is passed on.
+    ///
+    /// # Errors
+    /// They are no fields.
+    pub(super) fn take_trailers(&mut self) -> Result<Option<HeaderMap>, &'static str> {
+        let mut bytes = std::mem::take(&mut self.trailers);
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(b"\r\n");
+        let mut parsed = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        match httparse::parse_headers(&bytes, &mut parsed) {
+            Ok(httparse::Status::Complete((used, parsed))) if used == bytes.len() => {
+                let fields = fields::collect(parsed).ok_or("a trailer is no field")?;
+                Ok(trailers::forwardable(fields))
+            }
+            _ => Err("what follows the last chunk is no fields"),
+        }
+    }
+
+    /// The state after this byte of framing.
+    fn after(&mut self, state: State, byte: u8) -> State {
+        match (state, byte) {
+            (State::PayloadCr, b'\r') => State::PayloadLf,
+            (State::PayloadLf, b'\n') => State::Start,
+            (State::PayloadCr | State::PayloadLf, _) => {
+                State::Bad("a chunk is longer than its size says")
+            }
+            (State::LastLf, b'\n') => State::Done,
+            (State::TrailerStart, b'\r') => State::LastLf,
+            (State::LastLf, _) => State::Bad("the last line is not empty"),
+            (State::TrailerStart | State::Trailer | State::TrailerLf, _) => {
+                self.after_trailer(state, byte)
+            }
+            _ => self.after_line(state, byte),
+        }
+    }
+
+    fn after_line(&mut self, state: State, byte: u8) -> State {
+        if self.line_bytes == LINE_BYTES_MAX {
+            return State::Bad("the line that begins a chunk is too long");
+        }
+        self.line_bytes += 1;
+        match (state, byte) {
+            (State::Start | State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                self.digit(byte)
+            }
+            (State::Size | State::Space, b' ' | b'\t') => State::Space,
+            (State::Size | State::Space | State::Extension, b'\r') => State::SizeLf,
+            (State::Extension, b'\n') => State::Bad("the line that begins a chunk ends without CR"),
+            (State::Size | State::Space, b';') | (State::Extension, _) => State::Extension,
+            (State::SizeLf, b'\n') => {
+                self.line_bytes = 0;
+                if self.rest == 0 {
+                    State::TrailerStart
+                } else {
+                    State::Payload
+                }
+            }
+            _ => State::Bad("the line that begins a chunk is no size"),
+        }
+    }
+
+    fn digit(&mut self, byte: u8) -> State {
+        let digit = char::from(byte).to_digit(16).unwrap_or_default();
+        let size = self.rest.checked_mul(16);
+        match size.and_then(|size| size.checked_add(u64::from(digit))) {
+            Some(size) => {
+                self.rest = size;
+                State::Size
+            }
+            None => State::Bad("a chunk's size is beyond all bounds"),
+        }
+    }
+
+    fn after_trailer(&mut self, state: State, byte: u8) -> State {
+        if self.trailers.len() == TRAILER_BYTES_MAX {
+            return State::Bad("what follows the last chunk is too long");
+        }
+        self.trailers.push(byte);
+        match (state, byte) {
+            (State::TrailerLf, b'\n') => State::TrailerStart,
+            (State::TrailerLf, _) | (_, b'\n') => {
+                State::Bad("a trailer's line does not end with CR LF")
+            }
+            (_, b'\r') => State::TrailerLf,
+            _ => State::Trailer,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What does the head of a reply say, and is it clear?
+//!
+//! Knows no sockets. What two readers could read differently is no reply: line ends without CR, unequal
+//! lengths, codings that nobody asked for (RFC 9112 §2.2, §6.3, §11.2).
+
+use http::{HeaderMap, StatusCode, Version, header, response};
+use hyper::ext::ReasonPhrase;
+
+use super::{
+    FIELDS_MAX,
+    body::Body,
+    chunked::Chunked,
+    fields::{collect, has_token},
+};
+use crate::transcode::framing::EndOfInput;
+
+/// The longest head, in bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// A head shorter than this is looked at whenever a byte of it comes, a longer one at each line's end:
+/// so garbage is told at once, and a trickle does not cost its length squared.
+const EAGER_BYTES: usize = 1024;
+/// The longest body that is believed, in bytes.
+const BODY_BYTES_MAX: u64 = u64::MAX >> 1;
+
+/// What the request asked for, as far as it decides what the reply means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Only for the head.
+    Head,
+    /// For a change of protocol.
+    Upgrade,
+    /// For anything else.
+    Other,
+}
+
+/// The head of the final reply, understood.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// Status and fields, with at most one length, and none beside chunks.
+    pub(crate) parts: response::Parts,
+    pub(super) body: Body,
+    /// Whether another request may follow on the connection, once the body has ended.
+    pub(super) is_kept: bool,
+}
+
+impl Head {
+    /// Whether the end of the body can be told from a cut.
+    pub(super) fn end(&self) -> EndOfInput {
+        match self.body {
+            Body::Length(_) | Body::Chunked(_) => EndOfInput::Verified,
+            Body::UntilClose => EndOfInput::Unverified,
+        }
+    }
+}
+
+/// Reads a head as it comes.
+#[derive(Debug)]
+pub(super) struct HeadReader {
+    asked: Asked,
+    /// The start of a head whose end has not come.
+    /// Invariant: at most `HEAD_BYTES_MAX`.
+    carry: Vec<u8>,
+}
+
+impl HeadReader {
+    pub(super) fn new(asked: Asked) -> Self {
+        Self {
+            asked,
+            carry: Vec::new(),
+        }
+    }
+
+    /// Whether part of a head has come.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.carry.is_empty()
+    }
+
+    /// Takes the next piece; gives the final head once it is whole, and where in the piece it ended.
+    /// Heads before the final are read over, however many they are (RFC 9110 §15.2).
+    ///
+    /// # Errors
+    /// This is no reply: the reason why.
+    pub(super) fn feed(&mut self, piece: &[u8]) -> Result<Option<(Head, usize)>, &'static str> {
+        if self.carry.is_empty() {
+            return self.read(piece);
+        }
+        let carried = self.carry.len();
+        let mut bytes = std::mem::take(&mut self.carry);
+        bytes.extend_from_slice(piece);
+        if bytes.len() > EAGER_BYTES && bytes.len() <= HEAD_BYTES_MAX && !piece.contains(&b'\n') {
+            self.carry = bytes;
+            return Ok(None);
+        }
+        let found = self.read(&bytes)?;
+        // A final head ends within the piece: it was not whole before.
+        Ok(found.map(|(head, used)| (head, used - carried)))
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<Option<(Head, usize)>, &'static str> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let Some((head, length)) = parse(&bytes[at..], self.asked)? else {
+                self.carry = bytes[at..].to_vec();
+                break;
+            };
+            at += length;
+            if let Some(head) = head {
+                return Ok(Some((head, at)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The head at the front of `bytes` and its length, once it is whole; no head where it is not the final.
+fn parse(bytes: &[u8], asked: Asked) -> Result<Option<(Option<Head>, usize)>, &'static str> {
+    // httparse would read over empty lines.
+    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
+        return Err("an empty line comes first");
+    }
+    let mut parsed = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut reply = httparse::Response::new(&mut parsed);
+    let length = match reply.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES_MAX => length,
+        Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
+        Ok(_) => return Err("the head is too long"),
+        Err(_) => return Err("the head is malformed"),
+    };
+    if has_bare_lf(&bytes[..length]) {
+        return Err("a line of the head ends without CR");
+    }
+    let head = understand(&reply, asked)?;
+    Ok(Some((head, length)))
+}
+
+fn has_bare_lf(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
+}
+
+/// What a parsed head means; `None` where a final one is still to come.
+fn understand(
+    reply: &httparse::Response<'_, '_>,
+    asked: Asked,
+) -> Result<Option<Head>, &'static str> {
+    let status = reply.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or("there is no such status")?;
+    let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switch && asked != Asked::Upgrade {
+        return Err("it changes the protocol, which the request did not ask for");
+    }
+    if status.is_informational() && !is_switch {
+        return Ok(None);
+    }
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = status;
+    parts.version = match reply.version {
+        Some(0) => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
+    parts.headers = collect(reply.headers).ok_or("a field of the head is none")?;
+    let reason = reply.reason.unwrap_or_default();
+    if status.canonical_reason() != Some(reason)
+        && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
+    {
+        parts.extensions.insert(reason);
+    }
+    let is_kept = is_kept(&parts);
+    let body = body(&mut parts, asked)?;
+    Ok(Some(Head {
+        is_kept: is_kept && !is_switch && !matches!(body, Body::UntilClose),
+        body,
+        parts,
+    }))
+}
+
+/// How long the body is, by the first rule that fits (RFC 9112 §6.3); leaves fields that say the same.
+fn body(parts: &mut response::Parts, asked: Asked) -> Result<Body, &'static str> {
+    let is_chunked = is_chunked(parts)?;
+    let length = length(&parts.headers)?;
+    parts.headers.remove(header::CONTENT_LENGTH);
+    if let Some(length) = length.filter(|_| !is_chunked) {
+        parts.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    let has_none = parts.status.is_informational()
+        || parts.status == StatusCode::NO_CONTENT
+        || parts.status == StatusCode::NOT_MODIFIED
+        || asked == Asked::Head;
+    Ok(match length {
+        _ if has_none => Body::NONE,
+        _ if is_chunked => Body::Chunked(Chunked::new()),
+        Some(length) => Body::Length(length),
+        None => Body::UntilClose,
+    })
+}
+
+/// Whether the body comes in chunks. Other codings were not asked for, and HTTP/1.0 knows none.
+fn is_chunked(parts: &response::Parts) -> Result<bool, &'static str> {
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else {
+        return Ok(false);
+    };
+    let is_chunked = coding
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked");
+    if !is_chunked || codings.next().is_some() {
+        return Err("the body has a transfer coding that was not asked for");
+    }
+    if parts.version == Version::HTTP_10 {
+        return Err("the body has a transfer coding, which HTTP/1.0 does not know");
+    }
+    Ok(true)
+}
+
+/// The length that is said, once or several times alike.
+fn length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
+    let mut said = None;
+    for value in fields.get_all(header::CONTENT_LENGTH) {
+        let list = value.to_str().map_err(|_| NO_LENGTH)?;
+        for text in list.split(',').map(str::trim) {
+            // A number may not have a sign here.
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let length = text.parse::<u64>().ok().filter(|_| is_number);
+            let length = length
+                .filter(|length| *length <= BODY_BYTES_MAX)
+                .ok_or(NO_LENGTH)?;
+            if said.is_some_and(|said| said != length) {
+                return Err("the lengths of the body differ");
+            }
+            said = Some(length);
+        }
+    }
+    Ok(said)
+}
+
+/// Whether the connection stays open (RFC 9112 §9.3). Who says both length and chunks is not trusted so far.
+fn is_kept(parts: &response::Parts) -> bool {
+    let fields = &parts.headers;
+    let is_ambiguous = fields.contains_key(header::TRANSFER_ENCODING)
+        && fields.contains_key(header::CONTENT_LENGTH);
+    if is_ambiguous || has_token(fields, &header::CONNECTION, "close") {
+        return false;
+    }
+    parts.version == Version::HTTP_11 || has_token(fields, &header::CONNECTION, "keep-alive")
+}
+
+const NO_LENGTH: &str = "the length of the body is no number";
