@@ -9,11 +9,14 @@ mod chunked;
 mod connection;
 mod fields;
 mod head;
+mod length;
 mod pool;
 mod request;
 mod rewind;
 mod sending;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use self::rewind::Rewind;
 pub(super) use self::{

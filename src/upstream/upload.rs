@@ -56,6 +56,19 @@ impl Upload {
         }
     }
 
+    /// No body, for tests.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        let watch = Rc::new(UploadWatch {
+            moved_at: Cell::new(Instant::now()),
+            is_done: Cell::new(true),
+            is_broken: Cell::new(false),
+            leftover: RefCell::new(None),
+            discarded_bytes: Cell::new(0),
+        });
+        Self::empty_again(&watch)
+    }
+
     /// What is known of this body from elsewhere.
     #[must_use]
     pub fn watch(&self) -> Rc<UploadWatch> {

@@ -378,3 +378,20 @@ async fn an_early_reply_keeps_its_status_on_a_route_that_could_bridge() {
     assert_eq!(client.head().await.status, 404);
     assert_eq!(client.exactly(2).await, b"no");
 }
+
+#[tokio::test]
+async fn extensions_of_chunks_do_not_add_up() {
+    let (backend, weir) = proxied("").await;
+    let mut client = Client::get(weir.address(), "/", "").await;
+    let mut upstream = backend.stream("application/x-ndjson").await;
+    client.head().await;
+    // 105 kB of extensions: signed chunks of an endless stream.
+    let send = async {
+        for _ in 0..5000 {
+            upstream.send("2;sig=0123456789abcdef\r\n1\n\r\n").await;
+        }
+        upstream.end().await;
+    };
+    let (body, ()) = tokio::join!(client.chunks_to_end(), send);
+    assert_eq!(body, "data: 1\n\n".repeat(5000));
+}

@@ -63,7 +63,7 @@ impl Http1Source {
         (head.parts, source)
     }
 
-    /// Whether the reply has no body at all. Its connection has then gone home.
+    /// Whether the reply has no body at all, to be asked before the first fill. Its connection has then gone home.
     pub(crate) fn is_empty(&self) -> bool {
         self.body.progress() == Progress::Done
     }
