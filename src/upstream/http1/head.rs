@@ -19,6 +19,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// A head shorter than this is looked at whenever a byte of it comes, a longer one at each line's end:
 /// so garbage is told at once, and a trickle does not cost its length squared.
 const EAGER_BYTES: usize = 1024;
+
 /// What the request asked for, as far as it decides what the reply means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -57,6 +58,7 @@ pub(super) struct HeadReader {
     /// The start of a head whose end has not come.
     /// Invariant: at most `HEAD_BYTES_MAX`.
     carry: Vec<u8>,
+    has_begun: bool,
 }
 
 impl HeadReader {
@@ -64,12 +66,13 @@ impl HeadReader {
         Self {
             asked,
             carry: Vec::new(),
+            has_begun: false,
         }
     }
 
-    /// Whether part of a head has come.
+    /// Whether any byte has come.
     pub(super) fn has_begun(&self) -> bool {
-        !self.carry.is_empty()
+        self.has_begun
     }
 
     /// Takes the next piece; gives the final head once it is whole, and where in the piece it ended.
@@ -78,6 +81,7 @@ impl HeadReader {
     /// # Errors
     /// This is no reply: the reason why.
     pub(super) fn feed(&mut self, piece: &[u8]) -> Result<Option<(Head, usize)>, &'static str> {
+        self.has_begun |= !piece.is_empty();
         if self.carry.is_empty() {
             return self.read(piece);
         }

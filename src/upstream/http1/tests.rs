@@ -5,6 +5,7 @@ mod connection;
 mod differential;
 mod head;
 mod request;
+mod sending;
 
 use http::HeaderMap;
 

@@ -66,7 +66,7 @@ async fn ask(pieces: &[&str]) -> Result<Got, SendError> {
 }
 
 /// Reads a request's head and sends this.
-async fn answer(far: &mut DuplexStream, piece: &str) {
+pub(super) async fn answer(far: &mut DuplexStream, piece: &str) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         request.push(far.read_u8().await.unwrap());
@@ -86,7 +86,7 @@ async fn check(pieces: &[&str], fills: &[&str], error: Option<SourceError>, is_h
     assert_eq!(got, expected, "{pieces:?}");
 }
 
-const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+pub(super) const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 const CLOSE: &str = "HTTP/1.1 200 OK\r\n\r\n";
 
