@@ -4,6 +4,8 @@
 //! that is passed is a change of ours, or of the compiler's. Each case turns 64 KiB of records, unless
 //! it says otherwise. Whoever makes the transcoder leaner lowers the limits here.
 
+#![allow(missing_docs, reason = "the macros make modules that cannot carry any")]
+
 use std::hint::black_box;
 
 use gungraun::{

@@ -10,7 +10,7 @@ mod takeover;
 pub mod tls;
 mod transport;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
@@ -25,7 +25,7 @@ struct Connection {
     transport: Transport,
     link: Rc<ConnectionLink>,
     proxy: Rc<Proxy>,
-    timeouts: Timeouts,
+    settings: Arc<Settings>,
     /// Whether it has carried a request before.
     has_served: bool,
 }

@@ -30,7 +30,7 @@ use self::{
     inflated::Inflated,
     link::StreamLink,
     negotiate::{Plan, Wants},
-    record::Record,
+    record::{Record, Written},
     relay::{Feed, Opened, Parts, Relay},
 };
 use crate::{
@@ -254,7 +254,7 @@ impl Proxy {
         mut record: Record,
     ) -> Relay {
         if transcoder.is_some() {
-            record.to = "sse";
+            record.to = Written::Sse;
         }
         let parts = Parts {
             feed,

@@ -57,7 +57,7 @@ impl Guard {
         Self {
             transport: connection.transport.clone(),
             link: Rc::clone(&connection.link),
-            timeouts: connection.timeouts,
+            timeouts: connection.settings.timeouts,
             watch: connection.proxy.drain.watch(),
             is_stopping: false,
             alarm: Alarm::default(),

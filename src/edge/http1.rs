@@ -21,7 +21,7 @@ use tracing::debug;
 use super::{
     Connection, HEAD_BYTES_MAX,
     guard::{End, Guard},
-    takeover::{Takeover, Terms},
+    takeover::{Taken, Takeover, Terms},
 };
 use crate::proxy::{Proxy, body::ResponseBody, link::StreamLink};
 
@@ -32,7 +32,7 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 enum Done {
     End(End),
     /// A stream's response is to be written.
-    Taken(Box<Takeover>),
+    Taken(Box<Taken>),
 }
 
 /// What the service and whoever drives hyper tell each other.
@@ -40,7 +40,7 @@ enum Done {
 struct Desk {
     newest: RefCell<Weak<StreamLink>>,
     /// A response that is not for hyper to write.
-    taken: RefCell<Option<Box<Takeover>>>,
+    taken: RefCell<Option<Box<Taken>>>,
     is_stopping: Cell<bool>,
 }
 
@@ -58,9 +58,9 @@ pub(super) async fn serve(connection: Connection) {
             drop(connection);
             guard.close(end, transport).await;
         }
-        Done::Taken(takeover) => {
+        Done::Taken(taken) => {
             drop((guard, transport));
-            tokio::task::spawn_local(takeover.run(connection));
+            tokio::task::spawn_local(Takeover::new(*taken, connection));
         }
     }
 }
@@ -156,8 +156,8 @@ async fn answer(
     let (head, body) = proxy.handle(request, stream).await?.into_parts();
     match body.into_relay() {
         Ok(relay) => {
-            let takeover = Takeover::new(head, relay, terms, desk.is_stopping.get());
-            desk.taken.replace(Some(Box::new(takeover)));
+            let taken = Taken::new(head, relay, terms, desk.is_stopping.get());
+            desk.taken.replace(Some(Box::new(taken)));
             std::future::pending().await
         }
         Err(body) => Ok(Response::from_parts(head, body)),

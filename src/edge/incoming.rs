@@ -30,7 +30,6 @@ pub(super) struct Incoming {
 impl Incoming {
     /// Agrees with the client on what to speak, and serves it.
     pub(super) async fn serve(self, io: Box<dyn Duplex>) {
-        let timeouts = self.settings.timeouts;
         let Some((transport, is_http2)) = self.agree(io).await else {
             return;
         };
@@ -43,7 +42,7 @@ impl Incoming {
             transport,
             link,
             proxy,
-            timeouts,
+            settings: self.settings,
             has_served: false,
         };
         if is_http2 {

@@ -7,6 +7,7 @@
 mod message;
 
 use std::{
+    future::Future,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -35,16 +36,42 @@ use crate::{
 /// How much is gathered for one write, if as much is ready, in bytes.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// One response that is written without hyper.
-pub(super) struct Takeover {
+/// A stream's response that hyper has let go of.
+pub(super) struct Taken {
     relay: Relay,
     message: Message,
-    /// The response's head, until the first write.
+    /// The response's head as bytes.
     head: Vec<u8>,
-    /// What the client has not taken yet.
+}
+
+impl Taken {
+    /// Takes the response that `head` begins and `relay` goes on with.
+    pub(super) fn new(
+        head: response::Parts,
+        relay: Relay,
+        terms: Terms,
+        is_stopping: bool,
+    ) -> Self {
+        let (message, head) = Message::begin(head, terms, is_stopping);
+        Self {
+            relay,
+            message,
+            head,
+        }
+    }
+}
+
+/// The writing of one response, as a task: it is small, and what follows it is a task of its own.
+pub(super) struct Takeover {
+    /// `None` once the response is written.
+    connection: Option<Connection>,
+    relay: Relay,
+    message: Message,
+    /// What the client has not taken yet; at first, the response's head.
     /// Invariant: at most what one turn gathered.
     unsent: Vec<u8>,
     sent_bytes: usize,
+    is_begun: bool,
     /// Whether the socket may still hold bytes that it took (TLS).
     is_unflushed: bool,
     outcome: Option<Outcome>,
@@ -67,33 +94,17 @@ enum Done {
     End(End),
 }
 
-impl Takeover {
-    /// Takes over the response that `head` begins and `relay` goes on with.
-    pub(super) fn new(
-        head: response::Parts,
-        relay: Relay,
-        terms: Terms,
-        is_stopping: bool,
-    ) -> Self {
-        let (message, head) = Message::begin(head, terms, is_stopping);
-        Self {
-            relay,
-            message,
-            head,
-            unsent: Vec::new(),
-            sent_bytes: 0,
-            is_unflushed: false,
-            outcome: None,
-            cut_at: None,
-            alarm: Alarm::default(),
-        }
-    }
+impl Future for Takeover {
+    type Output = ();
 
-    /// Writes the response; what follows it is a task of its own, for this one is small.
-    pub(super) async fn run(mut self: Box<Self>, mut connection: Connection) {
-        let done = std::future::poll_fn(|cx| self.poll(cx, &mut connection)).await;
-        // Logs how the stream ended, and gives its place back.
-        drop(self);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(mut connection) = self.connection.take() else {
+            return Poll::Ready(());
+        };
+        let Poll::Ready(done) = self.poll_response(cx, &mut connection) else {
+            self.connection = Some(connection);
+            return Poll::Pending;
+        };
         connection.has_served = true;
         match done {
             Done::Next if connection.proxy.drain.window().is_none() => {
@@ -102,14 +113,34 @@ impl Takeover {
             Done::Next => close(connection, End::Protocol),
             Done::End(end) => close(connection, end),
         }
+        Poll::Ready(())
+    }
+}
+
+impl Takeover {
+    pub(super) fn new(taken: Taken, connection: Connection) -> Self {
+        Self {
+            connection: Some(connection),
+            relay: taken.relay,
+            message: taken.message,
+            unsent: taken.head,
+            sent_bytes: 0,
+            is_begun: false,
+            is_unflushed: false,
+            outcome: None,
+            cut_at: None,
+            alarm: Alarm::default(),
+        }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Done> {
+    fn poll_response(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Done> {
         loop {
-            match self.poll_unsent(cx, &mut connection.transport) {
-                Poll::Ready(Ok(())) => connection.link.end_turn(false),
-                Poll::Ready(Err(_)) => return Poll::Ready(Done::End(End::Gone)),
-                Poll::Pending => return self.poll_blocked(cx, connection).map(Done::End),
+            if self.is_begun {
+                match self.poll_unsent(cx, &mut connection.transport) {
+                    Poll::Ready(Ok(())) => connection.link.end_turn(false),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Done::End(End::Gone)),
+                    Poll::Pending => return self.poll_blocked(cx, connection).map(Done::End),
+                }
             }
             if let Some(outcome) = self.outcome {
                 return self.poll_outcome(outcome, cx, &connection.transport);
@@ -132,7 +163,11 @@ impl Takeover {
 
     /// Gathers what is ready, up to one write of it; pending where no more is.
     fn gather(&mut self, cx: &mut Context<'_>, scratch: &Scratch, out: &mut Vec<u8>) -> Poll<()> {
-        out.extend_from_slice(&std::mem::take(&mut self.head));
+        if !self.is_begun {
+            // The head goes with the first events, where there are any.
+            out.extend_from_slice(&std::mem::take(&mut self.unsent));
+            self.is_begun = true;
+        }
         while out.len() < WRITE_BYTES {
             let piece = self.message.open_piece(out);
             let given = self.relay.poll_next(cx, scratch, out);
@@ -254,8 +289,11 @@ fn poll_gone(cx: &mut Context<'_>, transport: &Transport) -> Poll<End> {
     }
 }
 
-/// Ends the connection, as a task of its own.
+/// Ends the connection; as a task of its own, where that may take time.
 fn close(connection: Connection, end: End) {
+    if matches!(end, End::Gone | End::Stalled) {
+        return;
+    }
     let guard = Guard::new(&connection);
     let transport = connection.transport;
     tokio::task::spawn_local(guard.close(end, transport));

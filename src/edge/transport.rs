@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpStream, UnixStream},
     time::{Instant, timeout},
 };
@@ -164,14 +164,23 @@ impl Transport {
         if self.shutdown().await.is_err() {
             return;
         }
-        let mut scratch = [0; 4096];
         let mut discarded = 0;
         while discarded < LINGER_BYTES_MAX {
-            match timeout(LINGER_SILENCE_MAX, self.read(&mut scratch)).await {
+            let read = std::future::poll_fn(|cx| self.poll_discard(cx));
+            match timeout(LINGER_SILENCE_MAX, read).await {
                 Ok(Ok(0) | Err(_)) | Err(_) => return,
                 Ok(Ok(bytes)) => discarded += bytes,
             }
         }
+    }
+
+    /// Reads and forgets; 0 is the end.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // On the stack, for a connection that lingers holds nothing.
+        let mut scratch = [0; 4096];
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(self).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     fn socket(&self) -> MutexGuard<'_, Socket> {

@@ -3,7 +3,7 @@
 //! One record at a stream's start and one at its end, which is written when the record is dropped:
 //! whatever happens to a stream, its end is logged once.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
@@ -16,9 +16,10 @@ use crate::route;
 #[derive(Debug)]
 pub(super) struct Record {
     method: Method,
-    host: Box<str>,
-    path: Box<str>,
-    peer: Box<str>,
+    /// Host and path in one, since every open stream keeps them.
+    target: Box<str>,
+    host_bytes: u32,
+    peer: Option<IpAddr>,
     version: Version,
     begun_at: Instant,
     /// The route that took the request.
@@ -27,18 +28,39 @@ pub(super) struct Record {
     pub(super) endpoint: Option<Rc<str>>,
     /// The status sent to the client.
     pub(super) status: Option<StatusCode>,
-    /// What the client is written: `sse` or `as-is`.
-    pub(super) to: &'static str,
+    /// What the client is written.
+    pub(super) to: Written,
     /// How it ended; the client left where nothing else is said.
     pub(super) ending: Ending,
-    /// From the request to the first event.
-    pub(super) first_event: Option<Duration>,
+    /// From the request to the first event, in milliseconds.
+    first_event_ms: Option<u32>,
     /// Events written.
     pub(super) events: u64,
     /// Bytes of the body written.
     pub(super) bytes: u64,
     /// Heartbeats written.
     pub(super) heartbeats: u64,
+}
+
+/// What a client is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// The reply as it is.
+    AsIs,
+    /// Server-Sent Events.
+    Sse,
+    /// The bytes of another protocol.
+    Tunnel,
+}
+
+impl Written {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::AsIs => "as-is",
+            Self::Sse => "sse",
+            Self::Tunnel => "tunnel",
+        }
+    }
 }
 
 /// What of a request the log tells; never its query, which may hold secrets.
@@ -62,12 +84,12 @@ macro_rules! log_record {
             upstream = $record.upstream_name(),
             endpoint = $record.endpoint.as_deref().unwrap_or("-"),
             status = $record.status.map_or(0, |status| status.as_u16()),
-            to = $record.to,
+            to = $record.to.as_str(),
             $($field = $value,)*
             method = %$record.method,
-            host = %$record.host,
-            path = %$record.path,
-            peer = %$record.peer,
+            host = %$record.target().0,
+            path = %$record.target().1,
+            peer = %$record.peer_name(),
             version = ?$record.version,
             $message
         )
@@ -77,20 +99,20 @@ macro_rules! log_record {
 impl Record {
     /// Begins the record of a request.
     #[must_use]
-    pub(super) fn new(asked: Asked<'_>, peer: String, now: Instant) -> Self {
+    pub(super) fn new(asked: Asked<'_>, peer: Option<IpAddr>, now: Instant) -> Self {
         Self {
             method: asked.method.clone(),
-            host: asked.host.into(),
-            path: asked.path.into(),
-            peer: peer.into_boxed_str(),
+            target: [asked.host, asked.path].concat().into_boxed_str(),
+            host_bytes: u32::try_from(asked.host.len()).unwrap_or(u32::MAX),
+            peer,
             version: asked.version,
             begun_at: now,
             route: None,
             endpoint: None,
             status: None,
-            to: "as-is",
+            to: Written::AsIs,
             ending: Ending::ClientGone,
-            first_event: None,
+            first_event_ms: None,
             events: 0,
             bytes: 0,
             heartbeats: 0,
@@ -118,14 +140,28 @@ impl Record {
     /// Counts `events` events written at `now`.
     pub(super) fn count_events(&mut self, events: u64, now: Instant) {
         self.events += events;
-        if events > 0 && self.first_event.is_none() {
-            self.first_event = Some(now.duration_since(self.begun_at));
+        if events > 0 && self.first_event_ms.is_none() {
+            let after_ms = millis(now.duration_since(self.begun_at));
+            self.first_event_ms = Some(u32::try_from(after_ms).unwrap_or(u32::MAX));
         }
     }
 
     /// Logs that a stream begins.
     pub(super) fn log_start(&self) {
         log_record!(self, "Stream begins.");
+    }
+
+    /// The host, and the path.
+    fn target(&self) -> (&str, &str) {
+        let host_bytes = usize::try_from(self.host_bytes).unwrap_or(usize::MAX);
+        self.target
+            .split_at_checked(host_bytes)
+            .unwrap_or((&self.target, ""))
+    }
+
+    fn peer_name(&self) -> String {
+        self.peer
+            .map_or_else(|| "unix".to_owned(), |ip| ip.to_string())
     }
 
     fn route_name(&self) -> &str {
@@ -145,7 +181,7 @@ impl Drop for Record {
             self,
             "Stream ends.",
             ending = self.ending.code(),
-            first_event_ms = self.first_event.map(millis),
+            first_event_ms = self.first_event_ms,
             events = self.events,
             bytes = self.bytes,
             heartbeats = self.heartbeats,

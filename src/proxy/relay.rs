@@ -243,7 +243,7 @@ impl Relay {
                 let mut chunk = std::mem::take(&mut self.chunk);
                 let taken = self.convert(&chunk, out, limit)?;
                 chunk.advance(taken);
-                self.chunk = chunk;
+                self.hold(chunk);
             }
             if out.len() >= limit {
                 return Ok(Gathered::Full);
@@ -275,6 +275,13 @@ impl Relay {
         let events = transcoder.push(&mut rest, out, limit)?;
         self.parts.record.count_events(events, self.timers.now());
         Ok(came.len() - rest.len())
+    }
+
+    /// Keeps what a write had no room for. An empty rest would keep the memory of what it is the rest of.
+    fn hold(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.chunk = chunk;
+        }
     }
 
     fn finish(&mut self, end: EndOfInput, out: &mut Vec<u8>) -> Result<(), Fault> {
@@ -310,8 +317,9 @@ impl Relay {
                 }
             }
         }
-        let length = self.chunk.len().min(limit);
-        out.extend_from_slice(&self.chunk.split_to(length));
+        let mut chunk = std::mem::take(&mut self.chunk);
+        out.extend_from_slice(&chunk.split_to(chunk.len().min(limit)));
+        self.hold(chunk);
         let passed = (out.len() - before) as u64;
         if self.length == Some(self.parts.record.bytes + passed) {
             self.end_by_length(cx, scratch);

@@ -24,9 +24,7 @@ pub(super) fn record(request: &Request<Incoming>, link: &StreamLink, now: Instan
         path: request.uri().path(),
         version: request.version(),
     };
-    let peer = link.connection.peer.address;
-    let peer = peer.map_or_else(|| "unix".to_owned(), |ip| ip.to_string());
-    Record::new(asked, peer, now)
+    Record::new(asked, link.connection.peer.address, now)
 }
 
 /// The host that the request asks for, where the request is sound.

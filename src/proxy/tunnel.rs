@@ -8,7 +8,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tracing::debug;
 
-use super::{body::ResponseBody, ending::Ending, headers, link::StreamLink, record::Record};
+use super::{
+    body::ResponseBody,
+    ending::Ending,
+    headers,
+    link::StreamLink,
+    record::{Record, Written},
+};
 use crate::{
     drain,
     upstream::{Lease, Rewind},
@@ -39,7 +45,7 @@ pub(super) fn open(
     if let Some(protocol) = protocol {
         headers::upgrade_to(&mut head.headers, protocol);
     }
-    record.to = "tunnel";
+    record.to = Written::Tunnel;
     record.endpoint = Some(lease.endpoint());
     record.status = Some(StatusCode::SWITCHING_PROTOCOLS);
     record.log_start();

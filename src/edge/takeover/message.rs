@@ -164,13 +164,9 @@ fn head_bytes(head: &response::Parts, is_http10: bool) -> Vec<u8> {
     });
     out.extend_from_slice(head.status.as_str().as_bytes());
     out.push(b' ');
-    match head.extensions.get::<ReasonPhrase>() {
-        Some(reason) => out.extend_from_slice(reason.as_bytes()),
-        None => {
-            let reason = head.status.canonical_reason().unwrap_or_default();
-            out.extend_from_slice(reason.as_bytes());
-        }
-    }
+    let said = head.extensions.get::<ReasonPhrase>();
+    let usual = || head.status.canonical_reason().unwrap_or_default();
+    out.extend_from_slice(said.map_or_else(|| usual().as_bytes(), ReasonPhrase::as_bytes));
     out.extend_from_slice(b"\r\n");
     fields(&head.headers, &mut out);
     if !head.headers.contains_key(header::DATE) {

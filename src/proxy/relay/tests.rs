@@ -74,7 +74,7 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
         route: Arc::new(route),
         link: StreamLink::new(Rc::clone(connection)),
         watch: Rc::new(Drain::default()).watch(),
-        record: Record::new(asked, "test".to_owned(), now),
+        record: Record::new(asked, None, now),
         lease: None,
     };
     Relay::new(parts, now)

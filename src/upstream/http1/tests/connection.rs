@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use super::*;
 use crate::upstream::{
     http1::{Connection, Http1Source, Pool, SendError},
-    source::{Fill, SCRATCH_BYTES, Source, SourceError, scratch},
+    source::{Fill, SCRATCH_BYTES, Scratch, Source, SourceError},
     upload::Upload,
 };
 
@@ -24,7 +24,7 @@ struct Got {
 /// Asks over a connection whose other end sends these pieces, one by one as they are read, and then closes.
 async fn ask(pieces: &[&str]) -> Result<Got, SendError> {
     let (near, mut far) = duplex(1 << 20);
-    let scratch = scratch();
+    let scratch = Scratch::default();
     let request = Request::get("/").body(Upload::none()).unwrap();
     let upload = request.body().watch();
     let (first, others) = pieces.split_first().unwrap();
@@ -142,7 +142,7 @@ async fn what_is_no_reply_is_told() {
     let (near, far) = duplex(1024);
     drop(far);
     let request = Request::get("/").body(Upload::none()).unwrap();
-    let (connection, scratch) = (Connection::new(Box::new(near)), scratch());
+    let (connection, scratch) = (Connection::new(Box::new(near)), Scratch::default());
     let sent = connection.send(request, Asked::Other, &scratch);
     // Nothing was sent, so it can be sent again.
     assert!(matches!(sent.await, Err(SendError::Unsent(_))));

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use super::*;
 use crate::upstream::{
     http1::{Connection, Http1Source, SendError},
-    source::{Fill, SCRATCH_BYTES, Source as _, SourceError, scratch},
+    source::{Fill, SCRATCH_BYTES, Scratch, Source as _, SourceError},
     trailers,
     upload::Upload,
 };
@@ -95,7 +95,7 @@ async fn send(mut far: DuplexStream, pieces: &[Vec<u8>]) {
 async fn ours(method: Method, near: DuplexStream) -> (Understood, Option<String>) {
     let request = Request::builder().method(&method).uri("/");
     let request = request.body(Upload::none()).unwrap();
-    let (upload, scratch) = (request.body().watch(), scratch());
+    let (upload, scratch) = (request.body().watch(), Scratch::default());
     let asked = if method == Method::HEAD {
         Asked::Head
     } else {
