@@ -151,7 +151,7 @@ pub enum UpgradeReply {
 }
 
 enum Ready {
-    Http1(Box<http1::Connection>),
+    Http1(http1::Connection),
     Http2(Rc<http2::Connection>),
 }
 
@@ -203,7 +203,7 @@ impl Upstream {
                 }
             };
             let outcome = match ready {
-                Ready::Http1(connection) => self.send_http1(lease, *connection, request).await,
+                Ready::Http1(connection) => self.send_http1(lease, connection, request).await,
                 Ready::Http2(connection) => send_http2(lease, &connection, request).await,
             };
             match outcome {
@@ -275,7 +275,7 @@ impl Upstream {
 
     async fn ready(&self, endpoint: &Endpoint) -> Result<Ready, ConnectError> {
         if let Some(connection) = endpoint.http1.take().await {
-            return Ok(Ready::Http1(Box::new(connection)));
+            return Ok(Ready::Http1(connection));
         }
         if let Some(connection) = endpoint.http2.find() {
             return Ok(Ready::Http2(connection));
@@ -315,8 +315,7 @@ impl Upstream {
                 .map(Ready::Http2)
                 .map_err(|error| ConnectError::Refused(error.to_string()));
         }
-        let connection = http1::Connection::new(connected.io);
-        Ok(Ready::Http1(Box::new(connection)))
+        Ok(Ready::Http1(http1::Connection::new(connected.io)))
     }
 
     async fn send_http1(

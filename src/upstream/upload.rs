@@ -172,6 +172,11 @@ impl UploadWatch {
         self.is_broken.get()
     }
 
+    /// Whether all of the body was taken, so that nothing will be left over.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done.get()
+    }
+
     /// Reads and forgets what the upstream does not take any more, if there is such a rest.
     pub fn poll_discard(&self, cx: &mut Context<'_>) {
         let mut leftover = self.leftover.borrow_mut();

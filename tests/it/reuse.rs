@@ -187,6 +187,50 @@ async fn a_connection_with_bytes_left_over_is_not_used_again() {
 }
 
 #[tokio::test]
+async fn a_connection_is_kept_as_the_reply_says_and_never_where_it_says_two_lengths() {
+    for (fields, is_kept) in [
+        (
+            "1.1 200 OK\r\nConnection: x, close\r\nContent-Length: 2",
+            false,
+        ),
+        ("1.0 200 OK\r\nContent-Length: 2", false),
+        (
+            "1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2",
+            true,
+        ),
+        (
+            "1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2",
+            false,
+        ),
+    ] {
+        let (backend, weir) = proxied("").await;
+        let mut client = Client::get(weir.address(), "/", "").await;
+        let is_chunked = fields.contains("chunked");
+        let body = if is_chunked {
+            "2\r\nok\r\n0\r\n\r\n"
+        } else {
+            "ok"
+        };
+        let reply = format!("HTTP/{fields}\r\n\r\n{body}");
+        let mut upstream = backend.answer(&reply).await;
+        client.head().await;
+        if is_chunked {
+            assert_eq!(client.chunks_to_end().await, "ok", "{fields}");
+        } else {
+            assert_eq!(client.exactly(2).await, b"ok", "{fields}");
+        }
+        if is_kept {
+            client
+                .send("GET /next HTTP/1.1\r\nHost: test\r\n\r\n")
+                .await;
+            assert!(upstream.request().await.starts_with("get /next "));
+        } else {
+            upstream.closed().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reply_that_ends_before_the_upload_gives_its_connection_up() {
     let (backend, weir) = proxied("").await;
     let mut client = Client::connect(weir.address()).await;

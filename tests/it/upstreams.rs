@@ -11,7 +11,7 @@ use crate::support::{
     backend2::Connection2,
     client::Client,
     client2::Client2,
-    soon,
+    noise, soon,
     tls::{self, Certified},
 };
 
@@ -78,6 +78,29 @@ async fn an_encrypted_upstream_is_trusted_by_its_own_authority() {
         assert!(head.contains("\r\nhost: test\r\n"), "{head}");
         assert_eq!(client.head().await.status, 200, "{http} {alpn:?}");
         assert_eq!(client.exactly(2).await, b"ok");
+    }
+}
+
+#[tokio::test]
+async fn an_encrypted_connection_is_kept() {
+    let backend = Encrypted::bind().await;
+    let weir = Weir::upstream(&backend.upstream(&backend.ca(), "up.test", "1.1"), "");
+    let mut client = Client::get(weir.address(), "/0", "").await;
+    let stream = backend.accept(&["http/1.1"]).await.expect("TLS");
+    let mut upstream = Client::over(Box::new(stream));
+    // Each body is longer than one read, and more than one record of TLS.
+    let body = noise(100_000);
+    for round in 0..3 {
+        let head = upstream.until("\r\n\r\n").await;
+        assert!(head.starts_with(&format!("GET /{round} ")), "{head}");
+        upstream
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            .await;
+        upstream.send(&body).await;
+        assert_eq!(client.head().await.status, 200);
+        assert!(client.exactly(100_000).await == body);
+        let next = format!("GET /{} HTTP/1.1\r\nHost: test\r\n\r\n", round + 1);
+        client.send(next).await;
     }
 }
 

@@ -29,7 +29,8 @@ pub(crate) struct Http1Source {
     /// `None` once it has gone home or is of no more use.
     connection: Option<Connection>,
     home: Rc<Pool>,
-    upload: Rc<UploadWatch>,
+    /// `None` where nothing of the request's body can be left over.
+    upload: Option<Rc<UploadWatch>>,
     end: EndOfInput,
     /// Whether the connection may take another request, as far as is known.
     is_kept: bool,
@@ -54,7 +55,7 @@ impl Http1Source {
             rest,
             connection: Some(connection),
             home,
-            upload,
+            upload: (!upload.is_done()).then_some(upload),
         };
         if source.is_empty() {
             source.is_kept &= source.rest.is_empty();
@@ -80,7 +81,9 @@ impl Http1Source {
 
     /// Sends what is left of the request, and forgets what is not wanted of it.
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), SourceError> {
-        self.upload.poll_discard(cx);
+        if let Some(upload) = &self.upload {
+            upload.poll_discard(cx);
+        }
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
