@@ -92,7 +92,7 @@ fn decode_chunks(chunked: &mut Chunked, piece: &mut [u8]) -> Decoded {
     let (mut payload, mut used) = (0..0, 0);
     while used < piece.len() {
         match chunked.step(&piece[used..]) {
-            Step::Framing => used += 1,
+            Step::Framing(length) => used += length,
             Step::Payload(length) => {
                 if payload.is_empty() {
                     payload = used..used;

@@ -52,8 +52,8 @@ enum State {
 
 /// What the next bytes are.
 pub(super) enum Step {
-    /// One byte is framing.
-    Framing,
+    /// So many bytes are framing.
+    Framing(usize),
     /// So many bytes are payload, at least one.
     Payload(usize),
     /// They do not belong to the body.
@@ -84,8 +84,24 @@ impl Chunked {
         if self.progress() != Progress::Going {
             return Step::Over;
         }
+        if self.state == State::Extension {
+            let text = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+            if text > 0 {
+                return Step::Framing(self.extension(text));
+            }
+        }
         self.state = self.after(self.state, bytes[0]);
-        Step::Framing
+        Step::Framing(1)
+    }
+
+    /// Reads over so much of an extension, or as much as a line may hold.
+    fn extension(&mut self, length: usize) -> usize {
+        let room = LINE_BYTES_MAX - self.line_bytes;
+        match u16::try_from(length).ok().filter(|length| *length <= room) {
+            Some(length) => self.line_bytes += length,
+            None => self.state = LINE_TOO_LONG,
+        }
+        length
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -138,7 +154,7 @@ impl Chunked {
 
     fn after_line(&mut self, state: State, byte: u8) -> State {
         if self.line_bytes == LINE_BYTES_MAX {
-            return State::Bad("the line that begins a chunk is too long");
+            return LINE_TOO_LONG;
         }
         self.line_bytes += 1;
         match (state, byte) {
@@ -148,7 +164,7 @@ impl Chunked {
             (State::Size | State::Space, b' ' | b'\t') => State::Space,
             (State::Size | State::Space | State::Extension, b'\r') => State::SizeLf,
             (State::Extension, b'\n') => State::Bad("the line that begins a chunk ends without CR"),
-            (State::Size | State::Space, b';') | (State::Extension, _) => State::Extension,
+            (State::Size | State::Space, b';') => State::Extension,
             (State::SizeLf, b'\n') => {
                 self.line_bytes = 0;
                 if self.rest == 0 {
@@ -188,3 +204,5 @@ impl Chunked {
         }
     }
 }
+
+const LINE_TOO_LONG: State = State::Bad("the line that begins a chunk is too long");
