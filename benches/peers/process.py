@@ -97,14 +97,22 @@ def free_port() -> int:
 
 def await_ports(process: subprocess.Popen, ports, seconds: float) -> bool:
     """Waits until every port accepts; false if the process ends first or the time is over."""
+    return all(wait_until(lambda port=port: accepts(port), seconds, process) for port in ports)
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def wait_until(is_so, seconds: float, process: subprocess.Popen) -> bool:
+    """Waits until `is_so` answers true; false if the process ends first or the time is over."""
     deadline = time.monotonic() + seconds
-    for port in ports:
-        while True:
-            if process.poll() is not None or time.monotonic() > deadline:
-                return False
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-    return process.poll() is None
+    while process.poll() is None and time.monotonic() < deadline:
+        if is_so():
+            return process.poll() is None
+        time.sleep(0.02)
+    return False
