@@ -8,6 +8,7 @@ import threading
 import time
 
 import peers
+import process
 
 RECORDS = 5
 PAUSE_SECONDS = 0.2
@@ -86,10 +87,13 @@ def read(url: str, flags: list[str], converts: bool) -> str | None:
     client = subprocess.Popen(["curl", "-sN", "-D", "/dev/stderr", "--max-time", "10", *flags, url],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     body, arrivals = b"", [time.monotonic()]
-    while part := os.read(client.stdout.fileno(), 65536):
-        body += part
-        arrivals.append(time.monotonic())
-    head = client.communicate()[1].decode(errors="replace").lower()
+    try:
+        while part := os.read(client.stdout.fileno(), 65536):
+            body += part
+            arrivals.append(time.monotonic())
+        head = client.communicate()[1].decode(errors="replace").lower()
+    finally:
+        process.end(client)
     kind = "text/event-stream" if converts else "application/x-ndjson"
     frame = "data: %s\n\n" if converts else "%s\n"
     expected = "".join(frame % f'{{"n":{number}}}' for number in range(RECORDS))

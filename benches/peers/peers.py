@@ -115,7 +115,7 @@ class Site:
         command = [fill(part, self.programs) for part in peer.version]
         told = subprocess.run(command, capture_output=True, text=True)
         found = re.search(r"(?:^|[\s/v])(\d+\.\d+[\w.\-~+]*)", (told.stdout + told.stderr).replace(command[0], ""))
-        return found.group(1) if found else "unknown"
+        return found.group(1).split("-")[0] if found else "unknown"
 
 
 def lua_modules() -> list[Path]:

@@ -4,7 +4,7 @@ from html import escape
 
 WIDTH, MARGIN = 760, 16
 LABEL, VALUE = 104, 64
-BAR, STEP, GROUP_HEAD, GROUP_GAP, TITLE = 14, 19, 24, 12, 34
+BAR, STEP, GROUP_HEAD, GROUP_GAP, TITLE = 14, 19, 24, 12, 52
 
 # The reader's light or dark mode decides, also where the page shows the file as a picture.
 STYLE = """
@@ -22,6 +22,7 @@ STYLE = """
     .convert { fill: #8a6d3b }
     .weir { fill: #4493f8 }
   }"""
+LEGEND = "Weir converts, with heartbeats. Gray passes bytes on; gold converts, written by hand."
 CLASSES = {"weir": "weir", "nginx-lua": "convert", "node": "convert"}
 
 
@@ -33,7 +34,7 @@ def draw(title: str, groups) -> str:
     """
     longest = max(bar[2] for _, bars in groups for bar in bars) or 1
     room = WIDTH - 2 * MARGIN - LABEL - VALUE
-    parts, y = [text(MARGIN, 22, title, "title")], TITLE
+    parts, y = [text(MARGIN, 22, title, "title"), text(MARGIN, 41, LEGEND, "group")], TITLE
     for heading, bars in groups:
         parts.append(text(MARGIN, y + 15, heading, "group"))
         y += GROUP_HEAD

@@ -91,6 +91,8 @@ def line(run: Results, row, figure, shown) -> str:
         ratio = f"**{middle:.2f}**{spread} {PEERS[winner].title}"
         met = "" if figure.goal is None else "yes" if middle <= figure.goal else "no"
     goal = "" if figure.goal is None else f"≤ {figure.goal}"
+    if goal and len(figure.against) == 1:
+        goal += f" of {PEERS[figure.against[0]].title}"
     return f"| {row.title} | {figure.title}, {figure.unit} | " + " | ".join([*cells, ratio, goal, met]) + " |"
 
 
