@@ -8,7 +8,7 @@ from measure import DIRECT
 from peers import CONVERTING, PASSING, PEERS
 from rows import ROWS
 
-FAULTS = ("errors", "gaps", "duplicates", "ended_early")
+FAULTS = ("errors", "gaps", "duplicates", "reordered", "ended_early")
 
 
 class Results:

@@ -90,11 +90,10 @@ def row(key, title, work, transport, options, quick, figures, peers=PASSING):
 
 IDLE = {"seconds": 5}
 TICK = {"streams": 200, "rate": 25, "size": 200, "seconds": 10}
-TICK_QUICK = {"streams": 50, "seconds": 2}
+SHORT = {"seconds": 2}
 LLM = {"streams": 50, "rate": 100, "size": 120, "seconds": 10}
 FIRE = {"streams": 4, "batch": 64, "size": 200, "seconds": 5}
 BIG = {"streams": 4, "size": 65_000, "seconds": 5}
-SHORT = {"seconds": 2}
 
 ROWS = {
     row.key: row
@@ -108,12 +107,12 @@ ROWS = {
         row("idle-browser", "idle, as browsers do: 1,500 silent streams, 1 a connection", "idle", "h2+TLS",
             {"streams": 1500, "per-connection": 1, **IDLE}, {"streams": 200, **SHORT},
             (memory(0.6, ("nginx",)), memory(None, ("haproxy",)))),
-        row("tick-h1", "tick: 200 streams, 25 events/s of 200 B each", "tick", "h1", TICK, TICK_QUICK,
+        row("tick-h1", "tick: 200 streams, 25 events/s of 200 B each", "tick", "h1", TICK, SHORT,
             (cpu_event(0.9), cpu_event(None, CONVERTING), p99(1.0)), BOTH),
         row("llm-h1", "llm: 50 streams, 100 events/s of 120 B each", "llm", "h1", LLM,
-            {"streams": 20, **SHORT}, (cpu_event(0.9), p99(1.0))),
+            SHORT, (cpu_event(0.9), p99(1.0))),
         row("tick-h2-tls", "tick: 200 streams, 25 events/s of 200 B each, 50 a connection", "tick", "h2+TLS",
-            {**TICK, "per-connection": 50}, TICK_QUICK, (cpu_event(1.0),)),
+            {**TICK, "per-connection": 50}, SHORT, (cpu_event(1.0),)),
         row("fire-h1", "fire: 4 streams at full speed, 64 events of 200 B a chunk", "fire", "h1", FIRE, SHORT,
             (cpu_mb(1.0), cpu_event(0.4, CONVERTING)), BOTH),
         row("fire-h2-tls", "fire: 4 streams at full speed, 64 events of 200 B a chunk", "fire", "h2+TLS",
