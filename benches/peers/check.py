@@ -6,12 +6,14 @@ import os
 import subprocess
 import threading
 import time
+from concurrent import futures
 
 import peers
 import process
 
-RECORDS = 5
-PAUSE_SECONDS = 0.2
+RECORDS = 6
+PAUSE_SECONDS = 0.4
+# Well below what the whole stream takes, so that one that is held back to its end is seen.
 GAP_SECONDS_MAX = 1.0
 FLAGS = {
     "h1": ["--http1.1"],
@@ -68,18 +70,20 @@ def ticker():
 
 
 def check(site: peers.Site, peer: peers.Peer) -> None:
-    """Reads one stream through each of the peer's transports.
+    """Reads one stream through each of the peer's transports, all at once.
 
     Raises Failed, with the peer's name, where records are held back, lost, changed, or not converted.
     """
-    with ticker() as upstream, site.proxy(peer, upstream) as (_, ports):
+    with ticker() as upstream, site.proxy(peer, upstream) as (_, ports), futures.ThreadPoolExecutor() as pool:
+        reads = {}
         for transport, flags in FLAGS.items():
             listener = transport.split()[0]
             if listener in ports:
-                scheme = "https" if listener == "tls" else "http"
-                fault = read(f"{scheme}://127.0.0.1:{ports[listener]}/", flags, peer.converts)
-                if fault:
-                    raise peers.Failed(f"{peer.title} over {transport}: {fault}")
+                url = f"{'https' if listener == 'tls' else 'http'}://127.0.0.1:{ports[listener]}/"
+                reads[transport] = pool.submit(read, url, flags, peer.converts)
+        for transport, fault in reads.items():
+            if fault.result():
+                raise peers.Failed(f"{peer.title} over {transport}: {fault.result()}")
 
 
 def read(url: str, flags: list[str], converts: bool) -> str | None:
