@@ -24,7 +24,7 @@ def files() -> int:
 def start(command, core, log, env=None) -> subprocess.Popen:
     """Starts `command` on one core, with as many open files as allowed; `log` takes what it says.
 
-    It is in a session of its own, so that Ctrl-C reaches it only through us, and it is ended by the
+    It is in a process group of its own, so that Ctrl-C reaches it only through us, and it is ended by the
     kernel should we be killed.
     """
 
