@@ -3,6 +3,9 @@
 use nix::time::{ClockId, clock_gettime};
 
 /// The nanoseconds of `CLOCK_MONOTONIC`: since the machine's start, the same in every process.
+///
+/// # Panics
+/// Never: every Linux has this clock.
 #[must_use]
 pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");

@@ -2,16 +2,20 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
+    io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
 use clap::Parser as _;
+use serde::Serialize;
 use tokio::{net::TcpListener, runtime::LocalRuntime};
 use weir_load::{
     backend,
-    cli::{BackendOptions, Cli, Command, RunOptions},
+    cli::{BackendOptions, Cli, Command, RunOptions, SoakOptions},
+    plot,
     run::{self, RunError},
+    soak,
 };
 
 fn main() -> ExitCode {
@@ -48,7 +52,7 @@ async fn command(command: Command) -> Result<bool, RunError> {
     match command {
         Command::Backend(options) => serve(&options).await,
         Command::Run(options) => load(&options).await,
-        Command::Soak(_) => Ok(true),
+        Command::Soak(options) => soak(&options).await,
     }
 }
 
@@ -68,20 +72,51 @@ async fn serve(options: &BackendOptions) -> Result<bool, RunError> {
 }
 
 async fn load(options: &RunOptions) -> Result<bool, RunError> {
-    let (report, _latency_ns) = run::run(options).await?;
-    if let Some(file) = &options.target.json {
-        fs::write(
-            file,
-            serde_json::to_vec_pretty(&report).map_err(io::Error::from)?,
-        )?;
+    let (report, latency_ns) = run::run(options).await?;
+    write_json(options.target.json.as_deref(), &report)?;
+    if let Some(file) = &options.svg {
+        let title = format!(
+            "{}, {} streams, HTTP/{}",
+            report.work, report.streams, report.http
+        );
+        plot::draw(file, &title, &latency_ns)
+            .map_err(|error| RunError::Failed(error.to_string()))?;
     }
     if !options.target.quiet {
         report.write_table(&mut io::stdout())?;
     }
-    for fault in &report.faults {
-        writeln!(io::stderr(), "fault: {fault}")?;
-    }
+    tell(&report.faults)?;
     Ok(report.is_faultless())
+}
+
+async fn soak(options: &SoakOptions) -> Result<bool, RunError> {
+    let mut out: Box<dyn Write> = if options.target.quiet {
+        Box::new(io::sink())
+    } else {
+        Box::new(io::stdout())
+    };
+    let report = soak::soak(options, &mut out).await?;
+    write_json(options.target.json.as_deref(), &report)?;
+    writeln!(
+        out,
+        "{}",
+        serde_json::to_string_pretty(&report).map_err(io::Error::from)?
+    )?;
+    tell(&report.faults)?;
+    Ok(report.is_faultless())
+}
+
+fn write_json(file: Option<&Path>, report: &impl Serialize) -> io::Result<()> {
+    file.map_or(Ok(()), |file| {
+        fs::write(file, serde_json::to_vec_pretty(report)?)
+    })
+}
+
+fn tell(faults: &[String]) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    faults
+        .iter()
+        .try_for_each(|fault| writeln!(out, "fault: {fault}"))
 }
 
 /// `EX_USAGE` of sysexits.h.

@@ -57,6 +57,9 @@ pub fn patch(place: &mut [u8], seq: &[u8], at: &[u8]) -> bool {
 }
 
 /// The decimal digits of a number, in `digits` from the end.
+///
+/// # Panics
+/// Never: the largest number has 20 digits.
 pub fn digits(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut start = digits.len();
     loop {

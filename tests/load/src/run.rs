@@ -15,7 +15,7 @@ use crate::{
     process::Processes,
     progress::Progress,
     report::{Measured, Report, Spent},
-    stream::{Client, Http},
+    stream::Client,
     target::Target,
     work::{Plan, Work},
 };
@@ -65,11 +65,7 @@ pub async fn run(options: &RunOptions) -> Result<(Report, Histogram<u64>), RunEr
 }
 
 fn client(options: &RunOptions, plan: &Plan, target: Target) -> io::Result<Client> {
-    let alpn = match plan.http {
-        Http::One => "http/1.1",
-        Http::Two => "h2",
-    };
-    let mut connector = Connector::new(target, options.target.trust(), alpn)?;
+    let mut connector = Connector::new(target, options.target.trust(), plan.http.alpn())?;
     let mut window_bytes = None;
     if plan.work == Work::Slow {
         connector = connector.with_receive_buffer(SLOW_RECEIVE_BYTES);
@@ -150,8 +146,13 @@ impl Run {
     async fn steady(&mut self, pss_kib_before: u64) -> Result<Measured, RunError> {
         let reading = match self.plan.work {
             Work::Slow => Reading::Stops,
-            _ if self.plan.records > 0 && !self.plan.is_held() => Reading::Until(self.plan.records),
-            _ => Reading::On,
+            Work::Idle => Reading::On,
+            Work::Tick | Work::Llm | Work::Fire | Work::Big | Work::Churn | Work::Fanout => {
+                match self.plan.records {
+                    0 => Reading::On,
+                    records => Reading::Until(records),
+                }
+            }
         };
         let mut streams = Streams::new(Rc::clone(&self.client), reading);
         let plan = &self.plan;
@@ -277,7 +278,7 @@ const WARM_UP_REST: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(500);
 const SETTLE_ROUNDS_MAX: u32 = 20;
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-const CHURN_TIME_MAX: Duration = Duration::from_secs(600);
+const CHURN_TIME_MAX: Duration = Duration::from_mins(10);
 const SLOW_RECEIVE_BYTES: usize = 16 * 1024;
 const SLOW_WINDOW_BYTES: u32 = 65_535;
 const HEALTHY_RECORDS: u64 = 50;

@@ -1,6 +1,6 @@
 //! How does one stream go, over either HTTP? Opened, read part by part, and judged when it ends.
 
-use std::{cell::RefCell, rc::Rc};
+use std::cell::RefCell;
 
 use bytes::Bytes;
 
@@ -45,6 +45,17 @@ pub enum Http {
     One,
     /// HTTP/2: by ALPN where there is TLS, else by prior knowledge.
     Two,
+}
+
+impl Http {
+    /// What TLS calls it (RFC 7301).
+    #[must_use]
+    pub fn alpn(self) -> &'static str {
+        match self {
+            Self::One => "http/1.1",
+            Self::Two => "h2",
+        }
+    }
 }
 
 /// What all streams of a client share.
@@ -253,9 +264,6 @@ impl Stream {
         }
     }
 }
-
-/// Many clients in one: how they share it.
-pub type Shared = Rc<Client>;
 
 /// What a browser allows; a proxy in front of it is not held back.
 const WINDOW_BYTES: u32 = 1024 * 1024;

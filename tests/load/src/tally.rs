@@ -1,6 +1,6 @@
 //! What came, what did not, and how late was it?
 
-use std::ops::Sub;
+use std::ops::{Add, Sub};
 
 use hdrhistogram::Histogram;
 
@@ -36,6 +36,9 @@ pub struct Counts {
 
 impl Tally {
     /// Nothing yet.
+    ///
+    /// # Panics
+    /// Never: the bounds of the histogram are allowed ones.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -105,6 +108,22 @@ impl Counts {
     #[must_use]
     pub fn is_faultless(&self) -> bool {
         self.gaps + self.duplicates + self.reordered + self.errors + self.ended_early == 0
+    }
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            events: self.events + other.events,
+            heartbeats: self.heartbeats + other.heartbeats,
+            gaps: self.gaps + other.gaps,
+            duplicates: self.duplicates + other.duplicates,
+            reordered: self.reordered + other.reordered,
+            errors: self.errors + other.errors,
+            ended_early: self.ended_early + other.ended_early,
+        }
     }
 }
 

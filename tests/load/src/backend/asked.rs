@@ -1,5 +1,7 @@
 //! What stream does a request ask for? Its query says it.
 
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
+
 use crate::record::SIZE_BYTES_MIN;
 
 /// A stream as its request asked for it; see the README for the keys.
@@ -42,13 +44,13 @@ impl Asked {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             match key {
-                "size" => asked.size_bytes = number(key, value, SIZE_BYTES_MIN, CHUNK_BYTES_MAX)?,
+                "size" => asked.size_bytes = number(key, value, SIZE_BYTES_MIN..=CHUNK_BYTES_MAX)?,
                 "rate" => asked.rate_per_s = rate(value)?,
-                "batch" => asked.batch = number(key, value, 1, BATCH_MAX)?,
-                "records" => asked.records = number(key, value, 0, u64::MAX)?,
-                "hold" => asked.is_held = number(key, value, 0, 1)? == 1,
-                "extension" => asked.extension_bytes = number(key, value, 0, EXTENSION_BYTES_MAX)?,
-                "send_buffer" => asked.send_buffer_bytes = number(key, value, 0, CHUNK_BYTES_MAX)?,
+                "batch" => asked.batch = number(key, value, 1..=BATCH_MAX)?,
+                "records" => asked.records = number(key, value, 0..=u64::MAX)?,
+                "hold" => asked.is_held = number(key, value, 0..=1)? == 1,
+                "extension" => asked.extension_bytes = number(key, value, 0..=EXTENSION_BYTES_MAX)?,
+                "send_buffer" => asked.send_buffer_bytes = number(key, value, 0..=CHUNK_BYTES_MAX)?,
                 "format" => asked.format = format(value)?,
                 _ => return Err(format!("there is no key {key}")),
             }
@@ -80,15 +82,15 @@ impl Default for Asked {
     }
 }
 
-fn number<T>(key: &str, value: &str, min: T, max: T) -> Result<T, String>
+fn number<T>(key: &str, value: &str, allowed: RangeInclusive<T>) -> Result<T, String>
 where
-    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+    T: FromStr + PartialOrd + Display,
 {
-    value
-        .parse()
-        .ok()
-        .filter(|number| *number >= min && *number <= max)
-        .ok_or_else(|| format!("{key} must be a whole number from {min} to {max}"))
+    let number = value.parse().ok().filter(|number| allowed.contains(number));
+    number.ok_or_else(|| {
+        let (min, max) = (allowed.start(), allowed.end());
+        format!("{key} must be a whole number from {min} to {max}")
+    })
 }
 
 fn rate(value: &str) -> Result<f64, String> {
