@@ -178,20 +178,21 @@ impl Run {
         Ok(measured)
     }
 
-    /// Waits until nothing is left of the opening; for slow readers, until no buffer grows any more.
-    async fn settle(&self) {
+    /// Waits until nothing is left of the opening; for slow readers, until no buffer fills any more.
+    async fn settle(&mut self) {
         tokio::time::sleep(SETTLE).await;
         if self.plan.work != Work::Slow {
             return;
         }
-        let mut before_kib = self.processes.pss_kib();
+        let mut before = (self.processes.pss_kib(), self.processes.cpu_ns());
         for _ in 0..SETTLE_ROUNDS_MAX {
-            tokio::time::sleep(SETTLE * 2).await;
-            let now_kib = self.processes.pss_kib();
-            if now_kib.abs_diff(before_kib) <= before_kib / 200 {
+            tokio::time::sleep(SETTLE_ROUND).await;
+            let now = (self.processes.pss_kib(), self.processes.cpu_ns());
+            let is_at_rest = u128::from(now.1 - before.1) < SETTLE_ROUND.as_nanos() / 50;
+            if is_at_rest && now.0.abs_diff(before.0) <= before.0 / 200 {
                 break;
             }
-            before_kib = now_kib;
+            before = now;
         }
     }
 
@@ -276,7 +277,8 @@ impl Run {
 const WARM_UP_STREAMS: u64 = 10;
 const WARM_UP_REST: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(500);
-const SETTLE_ROUNDS_MAX: u32 = 20;
+const SETTLE_ROUND: Duration = Duration::from_secs(1);
+const SETTLE_ROUNDS_MAX: u32 = 30;
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 const CHURN_TIME_MAX: Duration = Duration::from_mins(10);
 const SLOW_RECEIVE_BYTES: usize = 16 * 1024;
