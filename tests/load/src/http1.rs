@@ -19,6 +19,8 @@ pub struct Http1 {
     /// What came and was not taken yet.
     received: Vec<u8>,
     body: Body,
+    /// Whether the reply was the last on this connection.
+    is_last: bool,
 }
 
 /// How the reply's body ends (RFC 9112 §6.3).
@@ -37,6 +39,7 @@ impl Http1 {
             connection,
             received: Vec::new(),
             body: Body::Length(0),
+            is_last: false,
         }
     }
 
@@ -56,6 +59,7 @@ impl Http1 {
                 // An interim reply (RFC 9110 §15.2) says nothing to us.
                 if !(100..200).contains(&head.status) {
                     self.body = body;
+                    self.is_last = head.is_last;
                     return Ok(head);
                 }
                 continue;
@@ -118,7 +122,7 @@ impl Http1 {
     /// Whether another request may follow.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
-        self.received.is_empty() && self.body.is_at_end()
+        self.received.is_empty() && self.body.is_at_end() && !self.is_last
     }
 }
 
@@ -205,6 +209,7 @@ fn parse(received: &[u8]) -> Result<Option<(Head, Body, usize)>, Cut> {
     let head = Head {
         status: response.code.unwrap_or_default(),
         content_type: header("content-type").unwrap_or_default().to_owned(),
+        is_last: header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
     };
     let length_is_all = (100..200).contains(&head.status);
     Ok(Some((

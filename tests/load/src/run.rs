@@ -139,7 +139,9 @@ impl Run {
             .await?;
         streams.wait_live().await?;
         streams.close();
-        tokio::time::sleep(WARM_UP_REST).await;
+        if !self.processes.is_empty() {
+            tokio::time::sleep(WARM_UP_REST).await;
+        }
         Ok(())
     }
 
@@ -204,9 +206,12 @@ impl Run {
         while start.elapsed() < self.plan.window {
             let left = self.plan.window.saturating_sub(start.elapsed());
             tokio::time::sleep(left.min(PROGRESS_EVERY)).await;
+            // A child that ends meanwhile has been asked shortly before.
+            self.processes.cpu_ns();
             self.progress
                 .watching(start.elapsed(), self.client.tally.borrow().counts - opened);
         }
+        self.processes.find_more();
         let cpu_ns = self.processes.cpu_ns() - cpu_ns;
         Measured {
             seconds: start.elapsed().as_secs_f64(),
@@ -246,6 +251,7 @@ impl Run {
                 )));
             }
         }
+        self.processes.find_more();
         let cpu_ns = self.processes.cpu_ns() - cpu_ns;
         Ok(Measured {
             seconds: start.elapsed().as_secs_f64(),

@@ -36,6 +36,8 @@ pub struct Head {
     pub status: u16,
     /// The media type as it stands there; empty without one.
     pub content_type: String,
+    /// Whether the connection carries nothing after it.
+    pub is_last: bool,
 }
 
 /// Which HTTP the client speaks.
@@ -126,6 +128,22 @@ impl Client {
         Ok(requests)
     }
 
+    /// Opens a stream, on a connection of its own where none is given; where that fails, counts an error and gives none.
+    pub async fn start(&self, carrier: Option<Carrier>, path: &str) -> Option<Stream> {
+        let carrier = match carrier {
+            Some(carrier) => carrier,
+            None => self.counted(self.connect().await)?,
+        };
+        self.counted(self.open(carrier, path).await)
+    }
+
+    /// What was opened; what was not counts as an error.
+    pub fn counted<T>(&self, opened: Result<T, Cut>) -> Option<T> {
+        opened
+            .map_err(|cut| self.tally.borrow_mut().error(|| cut.0))
+            .ok()
+    }
+
     /// Asks for a stream on a connection, and waits for its head.
     ///
     /// # Errors
@@ -183,6 +201,7 @@ impl Client {
         let head = Head {
             status: reply.status().as_u16(),
             content_type: content_type.unwrap_or_default().to_owned(),
+            is_last: false,
         };
         Ok((head, Body::Http2(reply.into_body())))
     }

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::steady::read_until;
 use crate::{
-    stream::{Carrier, Client, Cut},
+    stream::{Carrier, Client},
     work::Plan,
 };
 
@@ -68,24 +68,26 @@ impl Lane {
         let mut kept = None;
         while let Some(left) = self.left.get().checked_sub(1) {
             self.left.set(left);
-            let streamed = self.stream(kept.take()).await;
+            kept = self.stream(kept.take()).await.filter(|_| self.is_kept);
             self.done.set(self.done.get() + 1);
-            match streamed {
-                Ok(carrier) => kept = carrier.filter(|_| self.is_kept),
-                Err(cut) => self.client.tally.borrow_mut().ended_early(|| cut.0),
-            }
         }
     }
 
     /// Reads one stream and gives its connection back, where it can carry another.
-    async fn stream(&self, kept: Option<Carrier>) -> Result<Option<Carrier>, Cut> {
+    async fn stream(&self, kept: Option<Carrier>) -> Option<Carrier> {
+        let client = &self.client;
         let carrier = match kept {
             Some(carrier) => carrier,
-            None => self.client.connect().await?,
+            None => client.counted(client.connect().await)?,
         };
         let shared = carrier.share();
-        let stream = self.client.open(carrier, &self.path).await?;
-        let stream = read_until(&self.client, stream, self.records).await?;
-        Ok(shared.or_else(|| stream.into_carrier()))
+        let stream = client.counted(client.open(carrier, &self.path).await)?;
+        match read_until(client, stream, self.records).await {
+            Ok(stream) => shared.or_else(|| stream.into_carrier()),
+            Err(cut) => {
+                client.tally.borrow_mut().ended_early(|| cut.0);
+                None
+            }
+        }
     }
 }

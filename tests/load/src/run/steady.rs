@@ -131,21 +131,11 @@ struct Following {
 
 impl Following {
     async fn run(self, carrier: Option<Carrier>) {
-        let opening = async {
-            let carrier = match carrier {
-                Some(carrier) => carrier,
-                None => self.client.connect().await?,
-            };
-            self.client.open(carrier, &self.path).await
+        let Some(stream) = self.client.start(carrier, &self.path).await else {
+            self.stillborn.set(self.stillborn.get() + 1);
+            return;
         };
-        let followed = match opening.await {
-            Ok(stream) => self.follow(stream).await,
-            Err(cut) => {
-                self.stillborn.set(self.stillborn.get() + 1);
-                self.client.tally.borrow_mut().error(|| cut.0);
-                return;
-            }
-        };
+        let followed = self.follow(stream).await;
         if let Err(cut) = followed {
             self.client.tally.borrow_mut().ended_early(|| cut.0);
         }

@@ -9,7 +9,7 @@ use crate::{
         RunError,
         steady::{Reading, Streams, read_until},
     },
-    stream::{Client, Cut},
+    stream::{Client, Cut, Stream},
 };
 
 /// All that is open.
@@ -83,7 +83,9 @@ impl Load {
             loop {
                 opened.set(opened.get() + 1);
                 open.set(open.get() + 1);
-                if let Err(cut) = passing.stream(&client, &path).await {
+                if let Some(stream) = client.start(None, &path).await
+                    && let Err(cut) = passing.read(&client, stream).await
+                {
                     client.tally.borrow_mut().ended_early(|| cut.0);
                 }
                 open.set(open.get() - 1);
@@ -120,9 +122,7 @@ enum Passing {
 }
 
 impl Passing {
-    async fn stream(self, client: &Client, path: &str) -> Result<(), Cut> {
-        let carrier = client.connect().await?;
-        let mut stream = client.open(carrier, path).await?;
+    async fn read(self, client: &Client, mut stream: Stream) -> Result<(), Cut> {
         match self {
             Self::Short => read_until(client, stream, SHORT_RECORDS).await.map(drop),
             Self::Slow => {
