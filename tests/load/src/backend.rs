@@ -2,6 +2,8 @@
 
 pub mod asked;
 pub mod chunk;
+mod request;
+mod times;
 
 use std::{cell::RefCell, io, rc::Rc};
 
@@ -14,6 +16,8 @@ use tokio::{
 use self::{
     asked::{Asked, Format},
     chunk::Chunks,
+    request::Request,
+    times::Times,
 };
 use crate::{clock::now_ns, pacer::Pacer};
 
@@ -166,120 +170,8 @@ impl Backend {
     }
 }
 
-/// When a stream's chunks are due.
-#[derive(Debug)]
-struct Times {
-    period_ns: f64,
-    /// When its time 0 was.
-    base_ns: f64,
-    /// Which time is next.
-    number: f64,
-}
-
-impl Times {
-    /// Multiples of the golden ratio fall evenly into the period, however many streams there will be.
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    fn new(stream: u64, asked: &Asked, started_ns: u64) -> Self {
-        let period_ns = asked.batch as f64 / asked.rate_per_s * 1e9;
-        let phase = (stream as f64 * 0.618_033_988_749_895).fract();
-        Self {
-            period_ns,
-            base_ns: started_ns as f64 + phase * period_ns,
-            number: -1.0,
-        }
-    }
-
-    /// The next time. The first is the first that is not past; later ones follow each other, late or not.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "nanoseconds since the machine's start: positive, and far below 2^52"
-    )]
-    fn next_ns(&mut self, now_ns: u64) -> u64 {
-        if self.number < 0.0 {
-            self.number = ((now_ns as f64 - self.base_ns) / self.period_ns)
-                .ceil()
-                .max(0.0);
-        } else {
-            self.number += 1.0;
-        }
-        (self.base_ns + self.number * self.period_ns) as u64
-    }
-}
-
-#[derive(Debug)]
-struct Request {
-    asked: Result<Asked, String>,
-    is_head: bool,
-    is_last: bool,
-}
-
-impl Request {
-    /// The request at the start of `received` and its length with its body; `None` when it is not there in full.
-    fn parse(received: &[u8]) -> io::Result<Option<(Self, usize)>> {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut headers);
-        let head = request
-            .parse(received)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let httparse::Status::Complete(head_bytes) = head else {
-            return Ok(None);
-        };
-        let header = |name: &str| {
-            let found = request
-                .headers
-                .iter()
-                .find(|header| header.name.eq_ignore_ascii_case(name));
-            found.and_then(|header| std::str::from_utf8(header.value).ok())
-        };
-        let body_bytes: usize = header("content-length")
-            .and_then(|length| length.trim().parse().ok())
-            .unwrap_or(0);
-        let length = head_bytes.saturating_add(body_bytes);
-        if received.len() < length {
-            return Ok(None);
-        }
-        let query = request.path.and_then(|path| path.split_once('?'));
-        let parsed = Self {
-            asked: Asked::parse(query.map_or("", |(_, query)| query)),
-            is_head: request.method == Some("HEAD"),
-            is_last: header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
-                || request.version == Some(0),
-        };
-        Ok(Some((parsed, length)))
-    }
-}
-
 const HEAD_NDJSON: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";
 const HEAD_SSE: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-const HEADERS_MAX: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn streams_share_the_period_evenly() {
-        let asked = Asked {
-            rate_per_s: 25.0,
-            ..Asked::default()
-        };
-        let (mut first, now_ns) = (Vec::new(), 90_000_000);
-        for stream in 0..200 {
-            let mut times = Times::new(stream, &asked, 1_000_000);
-            let at_ns = times.next_ns(now_ns);
-            assert!((now_ns..now_ns + 40_000_001).contains(&at_ns));
-            let next_ns = times.next_ns(now_ns);
-            assert!((39_999_999..=40_000_001).contains(&(next_ns - at_ns)));
-            first.push(at_ns);
-        }
-        first.sort_unstable();
-        let widest = first.windows(2).map(|pair| pair[1] - pair[0]).max();
-        // Even would be 200 µs each.
-        assert!(widest < Some(500_000), "{widest:?}");
-    }
-}

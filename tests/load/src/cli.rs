@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{connect::Trust, stream::Http, work::Work};
+use crate::{client::Http, connect::Trust, work::Work};
 
 /// Loads a streaming proxy on this machine, and measures what it does and spends.
 #[derive(Debug, Parser)]

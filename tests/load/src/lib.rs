@@ -9,6 +9,7 @@
 
 pub mod backend;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod connect;
 pub mod http1;

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::{
-    stream::Http,
+    client::Http,
     tally::Counts,
     work::{Plan, Work},
 };

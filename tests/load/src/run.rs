@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use self::steady::{Reading, Streams};
 use crate::{
     cli::RunOptions,
+    client::Client,
     connect::Connector,
     process::Processes,
     progress::Progress,
     report::{Measured, Report, Spent},
-    stream::Client,
     target::Target,
     work::{Plan, Work},
 };

@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use self::load::Load;
 use crate::{
     cli::SoakOptions,
+    client::{Client, Http},
     connect::Connector,
     process::Processes,
     run::RunError,
-    stream::{Client, Http},
     tally::Counts,
     target::Target,
 };

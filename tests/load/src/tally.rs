@@ -11,7 +11,7 @@ pub struct Tally {
     pub counts: Counts,
     /// Nanoseconds from emission to receipt, since [`Tally::open_window`].
     pub latency_ns: Histogram<u64>,
-    /// The first faults in words. Invariant: at most [`FAULTS_MAX`].
+    /// The first faults in words. Invariant: at most `FAULTS_MAX`.
     pub faults: Vec<String>,
 }
 
@@ -148,7 +148,7 @@ impl Sub for Counts {
 pub struct Sequence {
     /// The number after the largest that came; `None` while any may be the first.
     expected: Option<u64>,
-    /// What was left out, as ranges without their end. Invariant: at most [`RANGES_MAX`].
+    /// What was left out, as ranges without their end. Invariant: at most `RANGES_MAX`.
     missing: Vec<(u64, u64)>,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::{
-    backend::asked::CHUNK_BYTES_MAX, cli::RunOptions, record::SIZE_BYTES_MIN, stream::Http,
+    backend::asked::CHUNK_BYTES_MAX, cli::RunOptions, client::Http, record::SIZE_BYTES_MIN,
 };
 
 /// The works.

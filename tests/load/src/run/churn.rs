@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::steady::read_until;
 use crate::{
-    stream::{Carrier, Client},
+    client::{Carrier, Client},
     work::Plan,
 };
 

@@ -5,7 +5,10 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::RunError;
-use crate::stream::{Carrier, Client, Cut, Http, Stream};
+use crate::{
+    client::{Carrier, Client, Http},
+    stream::{Cut, Stream},
+};
 
 /// What a stream's client does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

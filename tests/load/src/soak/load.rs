@@ -5,11 +5,12 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use tokio::task::JoinSet;
 
 use crate::{
+    client::Client,
     run::{
         RunError,
         steady::{Reading, Streams, read_until},
     },
-    stream::{Client, Cut, Stream},
+    stream::{Cut, Stream},
 };
 
 /// All that is open.
