@@ -73,7 +73,8 @@ pub async fn soak(options: &SoakOptions, out: &mut dyn Write) -> Result<SoakRepo
         out,
     };
     let window = Duration::from_secs_f64(options.seconds);
-    soak.load(WARM_UP_MAX.min(window / 5), "warm-up").await?;
+    soak.load((window / 5).clamp(WARM_UP_MIN, WARM_UP_MAX), "warm-up")
+        .await?;
     let (pss_kib_start, descriptors_start) = soak.rested().await;
     soak.pss_kib_peak = 0;
     soak.load(window, "soak").await?;
@@ -212,6 +213,8 @@ impl Soak<'_> {
 const SIZE_BYTES: usize = 200;
 const SLOW_RECEIVE_BYTES: usize = 16 * 1024;
 const SLOW_WINDOW_BYTES: u32 = 65_535;
+/// The slow readers have all come and gone once.
+const WARM_UP_MIN: Duration = Duration::from_secs(20);
 const WARM_UP_MAX: Duration = Duration::from_mins(1);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
