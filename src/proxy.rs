@@ -269,8 +269,7 @@ impl Proxy {
     }
 
     fn stream(&self, exchange: &Exchange, relay: Relay) -> ResponseBody {
-        let (buffers, upload) = (Rc::clone(&self.buffers), Rc::clone(&exchange.upload));
-        ResponseBody::stream(relay, buffers, upload)
+        ResponseBody::stream(relay, Rc::clone(&self.buffers), &exchange.upload)
     }
 }
 

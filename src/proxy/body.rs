@@ -43,13 +43,14 @@ enum Kind {
 struct Stream {
     relay: Relay,
     buffers: Rc<Buffers>,
-    upload: Rc<UploadWatch>,
+    /// Whether the request has come whole.
+    is_asked_whole: bool,
     /// Whether something was given (at first: the head) that hyper had not accepted by the last poll.
     is_given: bool,
     /// The connection's turn when hyper accepted what was given last; what was accepted in one turn is
     /// on the wire after the next.
     accepted_turn: u64,
-    cut: Option<Cutting>,
+    cut: Option<Box<Cutting>>,
 }
 
 /// A cut that waits until all that was given is on the wire.
@@ -77,11 +78,11 @@ impl ResponseBody {
         Self(Kind::Whole(bytes))
     }
 
-    pub(super) fn stream(relay: Relay, buffers: Rc<Buffers>, upload: Rc<UploadWatch>) -> Self {
+    pub(super) fn stream(relay: Relay, buffers: Rc<Buffers>, upload: &UploadWatch) -> Self {
         Self(Kind::Stream(Box::new(Stream {
             relay,
             buffers,
-            upload,
+            is_asked_whole: upload.is_whole(),
             is_given: true,
             accepted_turn: 0,
             cut: None,
@@ -94,7 +95,7 @@ impl ResponseBody {
     /// The body as it was: there is no stream, or the request's body still comes.
     pub fn into_relay(self) -> Result<Relay, Self> {
         match self.0 {
-            Kind::Stream(stream) if stream.upload.is_whole() => Ok(stream.relay),
+            Kind::Stream(stream) if stream.is_asked_whole => Ok(stream.relay),
             kind @ (Kind::Empty | Kind::Whole(_) | Kind::Stream(_)) => Err(Self(kind)),
         }
     }
@@ -130,11 +131,11 @@ impl Stream {
             Given::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
             Given::End => None,
             Given::Cut(code) => {
-                let cut = self.cut.insert(Cutting {
+                let cut = self.cut.insert(Box::new(Cutting {
                     code,
                     grace: Alarm::default(),
                     until: None,
-                });
+                }));
                 return poll_cut(cut, &self.relay, self.accepted_turn, cx);
             }
         })

@@ -74,8 +74,9 @@ impl ConnectionLink {
             return;
         }
         self.turn.set(self.turn.get() + 1);
-        for waker in self.awaiting_turn.borrow_mut().drain(..) {
-            waker.wake();
+        let mut awaiting = self.awaiting_turn.borrow_mut();
+        if !awaiting.is_empty() {
+            awaiting.drain(..).for_each(Waker::wake);
         }
     }
 

@@ -15,10 +15,10 @@ use crate::route;
 /// What is known of one request and its response so far.
 #[derive(Debug)]
 pub(super) struct Record {
-    method: Method,
-    /// Host and path in one, since every open stream keeps them.
-    target: Box<str>,
-    host_bytes: u32,
+    /// Method, host and path in one, since every open stream keeps them.
+    asked: Box<str>,
+    method_bytes: u16,
+    host_bytes: u16,
     peer: Option<IpAddr>,
     version: Version,
     begun_at: Instant,
@@ -86,9 +86,9 @@ macro_rules! log_record {
             status = $record.status.map_or(0, |status| status.as_u16()),
             to = $record.to.as_str(),
             $($field = $value,)*
-            method = %$record.method,
-            host = %$record.target().0,
-            path = %$record.target().1,
+            method = %$record.asked().0,
+            host = %$record.asked().1,
+            path = %$record.asked().2,
             peer = %$record.peer_name(),
             version = ?$record.version,
             $message
@@ -101,9 +101,11 @@ impl Record {
     #[must_use]
     pub(super) fn new(asked: Asked<'_>, peer: Option<IpAddr>, now: Instant) -> Self {
         Self {
-            method: asked.method.clone(),
-            target: [asked.host, asked.path].concat().into_boxed_str(),
-            host_bytes: u32::try_from(asked.host.len()).unwrap_or(u32::MAX),
+            asked: [asked.method.as_str(), asked.host, asked.path]
+                .concat()
+                .into_boxed_str(),
+            method_bytes: length(asked.method.as_str()),
+            host_bytes: length(asked.host),
             peer,
             version: asked.version,
             begun_at: now,
@@ -122,7 +124,7 @@ impl Record {
     /// Whether the request asks for a head alone.
     #[must_use]
     pub(super) fn is_head(&self) -> bool {
-        self.method == Method::HEAD
+        self.asked().0 == Method::HEAD.as_str()
     }
 
     /// Whether the request came over HTTP/2.
@@ -151,12 +153,11 @@ impl Record {
         log_record!(self, "Stream begins.");
     }
 
-    /// The host, and the path.
-    fn target(&self) -> (&str, &str) {
-        let host_bytes = usize::try_from(self.host_bytes).unwrap_or(usize::MAX);
-        self.target
-            .split_at_checked(host_bytes)
-            .unwrap_or((&self.target, ""))
+    /// Method, host and path.
+    fn asked(&self) -> (&str, &str, &str) {
+        let (method, rest) = self.asked.split_at(self.method_bytes.into());
+        let (host, path) = rest.split_at(self.host_bytes.into());
+        (method, host, path)
     }
 
     fn peer_name(&self) -> String {
@@ -188,6 +189,11 @@ impl Drop for Record {
             duration_ms = millis(self.begun_at.elapsed()),
         );
     }
+}
+
+/// A request's head is far shorter than what a `u16` holds.
+fn length(part: &str) -> u16 {
+    u16::try_from(part.len()).expect("a part of a head of at most 32 KiB")
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -4,15 +4,18 @@
 //! back. Whoever writes the response polls it when the client can take more: not being polled is the
 //! back-pressure.
 
+mod closing;
+
 use std::{
     future::Future,
+    num::NonZeroU64,
     pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::Instant;
 
@@ -20,10 +23,11 @@ use super::{
     ending::{Ending, Fault},
     link::StreamLink,
     record::Record,
-    timers::{Alarm, Timers},
+    timers::{Alarm, Terms, Timers},
 };
 use crate::{
-    drain, route,
+    drain::{self, Window},
+    route,
     transcode::{framing::EndOfInput, transcoder::Transcoder},
     upstream::{
         Lease,
@@ -81,12 +85,12 @@ pub(super) struct Parts {
 /// One stream, flowing.
 pub struct Relay {
     parts: Parts,
-    /// What came and is not yet written: only where a write was full.
-    chunk: Bytes,
+    /// What came and is not yet written, where a write was full: at least one byte.
+    held: Option<Box<Bytes>>,
     phase: Phase,
     timers: Timers,
-    /// How many bytes the head said that the body has.
-    length: Option<u64>,
+    /// How many bytes the head said that the body has; where it has any.
+    length: Option<NonZeroU64>,
 }
 
 enum Phase {
@@ -110,10 +114,20 @@ enum Gathered {
     End,
 }
 
+impl Parts {
+    fn terms(&self, window: Option<Window>) -> Terms<'_> {
+        Terms {
+            policy: &self.route.policy,
+            begun_at: self.record.begun_at(),
+            window,
+        }
+    }
+}
+
 impl Relay {
     pub(super) fn new(parts: Parts, now: Instant) -> Self {
         let is_converted = parts.transcoder.is_some();
-        let mut timers = Timers::new(&parts.route.policy, is_converted, &parts.record, now);
+        let mut timers = Timers::new(is_converted, now);
         parts.link.limit_writes(parts.route.policy.timeouts.write);
         if let Feed::Open(source) = &parts.feed {
             parts.link.share(Some(Rc::clone(source)));
@@ -121,7 +135,7 @@ impl Relay {
         }
         Self {
             parts,
-            chunk: Bytes::new(),
+            held: None,
             phase: Phase::Flowing,
             timers,
             length: None,
@@ -132,7 +146,7 @@ impl Relay {
     /// foreseen by its `length` in bytes.
     pub(super) fn holding(mut self, lease: Lease, length: Option<u64>) -> Self {
         self.parts.lease = Some(lease);
-        self.length = length;
+        self.length = length.and_then(NonZeroU64::new);
         if length.is_none() {
             self.parts.record.log_start();
         }
@@ -146,11 +160,13 @@ impl Relay {
     }
 
     /// Whether the last frame has been given.
+    #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
     }
 
     /// The stream's side of what it and its connection tell each other.
+    #[must_use]
     pub fn link(&self) -> &Rc<StreamLink> {
         &self.parts.link
     }
@@ -213,10 +229,8 @@ impl Relay {
         if self.parts.transcoder.is_none() {
             return self.poll_passing(cx, scratch, out);
         }
-        if let Some(window) = self.parts.watch.poll(cx) {
-            self.timers.drain(window);
-        }
-        if let Some(alarm) = self.timers.overdue() {
+        let window = self.parts.watch.poll(cx);
+        if let Some(alarm) = self.timers.overdue(self.parts.terms(window)) {
             self.sound(alarm, out);
             return Poll::Ready(());
         }
@@ -224,7 +238,7 @@ impl Relay {
         match self.gather(cx, scratch, out) {
             Ok(Gathered::End) => self.end(Ending::Complete, None),
             Ok(Gathered::Waiting | Gathered::Full) if out.len() > before => {}
-            Ok(_) => return self.poll_silence(cx, out),
+            Ok(_) => return self.poll_silence(cx, window, out),
             Err(fault) => self.fail(&fault, out),
         }
         Poll::Ready(())
@@ -239,11 +253,8 @@ impl Relay {
     ) -> Result<Gathered, Fault> {
         let limit = out.len() + self.write_bytes_max();
         loop {
-            if !self.chunk.is_empty() {
-                let mut chunk = std::mem::take(&mut self.chunk);
-                let taken = self.convert(&chunk, out, limit)?;
-                chunk.advance(taken);
-                self.hold(chunk);
+            if let Some(held) = self.held.take() {
+                self.convert(&held, out, limit)?;
             }
             if out.len() >= limit {
                 return Ok(Gathered::Full);
@@ -251,12 +262,8 @@ impl Relay {
             let mut lent = scratch.lend();
             match self.poll_source(cx, &mut lent) {
                 Poll::Pending => return Ok(Gathered::Waiting),
-                Poll::Ready(Ok(Fill::Scratch(range))) => {
-                    let came = &lent[range];
-                    let taken = self.convert(came, out, limit)?;
-                    self.chunk = Bytes::copy_from_slice(&came[taken..]);
-                }
-                Poll::Ready(Ok(Fill::Bytes(chunk))) => self.chunk = chunk,
+                Poll::Ready(Ok(Fill::Scratch(range))) => self.convert(&lent[range], out, limit)?,
+                Poll::Ready(Ok(Fill::Bytes(chunk))) => self.convert(&chunk, out, limit)?,
                 Poll::Ready(Ok(Fill::End { end, .. })) => {
                     self.finish(end, out)?;
                     return Ok(Gathered::End);
@@ -266,28 +273,24 @@ impl Relay {
         }
     }
 
-    /// Appends the events of `came` until `out` is full, and says how many of its bytes that took.
-    fn convert(&mut self, came: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<usize, Fault> {
+    /// Appends the events of `came` until `out` is full, and holds the rest.
+    fn convert(&mut self, came: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), Fault> {
         let Some(transcoder) = self.parts.transcoder.as_mut() else {
-            return Ok(came.len());
+            return Ok(());
         };
         let mut rest = came;
         let events = transcoder.push(&mut rest, out, limit)?;
-        self.parts.record.count_events(events, self.timers.now());
-        Ok(came.len() - rest.len())
-    }
-
-    /// Keeps what a write had no room for. An empty rest would keep the memory of what it is the rest of.
-    fn hold(&mut self, chunk: Bytes) {
-        if !chunk.is_empty() {
-            self.chunk = chunk;
+        self.parts.record.count_events(events, self.timers.last());
+        if !rest.is_empty() {
+            self.held = Some(Box::new(Bytes::copy_from_slice(rest)));
         }
+        Ok(())
     }
 
     fn finish(&mut self, end: EndOfInput, out: &mut Vec<u8>) -> Result<(), Fault> {
         if let Some(transcoder) = self.parts.transcoder.as_mut() {
             let events = transcoder.finish(end, out)?;
-            self.parts.record.count_events(events, self.timers.now());
+            self.parts.record.count_events(events, self.timers.last());
         }
         Ok(())
     }
@@ -300,28 +303,35 @@ impl Relay {
     ) -> Poll<()> {
         let limit = self.write_bytes_max();
         let before = out.len();
-        if self.chunk.is_empty() {
+        let filled = if let Some(held) = self.held.take() {
+            Poll::Ready(Ok(Fill::Bytes(*held)))
+        } else {
             let mut lent = scratch.lend();
             let room = limit.min(lent.len());
-            match self.poll_source(cx, &mut lent[..room]) {
-                Poll::Pending => return self.poll_silence(cx, out),
-                Poll::Ready(Ok(Fill::Scratch(range))) => out.extend_from_slice(&lent[range]),
-                Poll::Ready(Ok(Fill::Bytes(chunk))) => self.chunk = chunk,
-                Poll::Ready(Ok(Fill::End { trailers, .. })) => {
-                    self.end(Ending::Complete, trailers);
-                    return Poll::Ready(());
-                }
-                Poll::Ready(Err(fault)) => {
-                    self.fail(&fault, out);
-                    return Poll::Ready(());
-                }
+            let filled = self.poll_source(cx, &mut lent[..room]);
+            if let Poll::Ready(Ok(Fill::Scratch(range))) = &filled {
+                out.extend_from_slice(&lent[range.clone()]);
+            }
+            filled
+        };
+        match filled {
+            Poll::Pending => return self.poll_silence(cx, None, out),
+            Poll::Ready(Ok(Fill::Scratch(_))) => {}
+            Poll::Ready(Ok(Fill::Bytes(mut chunk))) => {
+                out.extend_from_slice(&chunk.split_to(chunk.len().min(limit)));
+                self.held = (!chunk.is_empty()).then(|| Box::new(chunk));
+            }
+            Poll::Ready(Ok(Fill::End { trailers, .. })) => {
+                self.end(Ending::Complete, trailers);
+                return Poll::Ready(());
+            }
+            Poll::Ready(Err(fault)) => {
+                self.fail(&fault, out);
+                return Poll::Ready(());
             }
         }
-        let mut chunk = std::mem::take(&mut self.chunk);
-        out.extend_from_slice(&chunk.split_to(chunk.len().min(limit)));
-        self.hold(chunk);
         let passed = (out.len() - before) as u64;
-        if self.length == Some(self.parts.record.bytes + passed) {
+        if self.length == NonZeroU64::new(self.parts.record.bytes + passed) {
             self.end_by_length(cx, scratch);
         }
         Poll::Ready(())
@@ -379,88 +389,20 @@ impl Relay {
     }
 
     /// Nothing is ready: is the silence, or the stream, too long?
-    fn poll_silence(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<()> {
+    fn poll_silence(
+        &mut self,
+        cx: &mut Context<'_>,
+        window: Option<Window>,
+        out: &mut Vec<u8>,
+    ) -> Poll<()> {
         loop {
-            let alarm = ready!(self.timers.poll(cx, &self.parts.route.policy));
+            let alarm = ready!(self.timers.poll(cx, self.parts.terms(window)));
             // A client that does not read needs no heartbeat, and would have to be buffered for.
             if alarm != Alarm::Heartbeat || !self.parts.link.is_blocked() {
                 self.sound(alarm, out);
                 return Poll::Ready(());
             }
         }
-    }
-
-    fn sound(&mut self, alarm: Alarm, out: &mut Vec<u8>) {
-        match alarm {
-            Alarm::Heartbeat => self.heartbeat(out),
-            Alarm::Drain => self.drained(out),
-            Alarm::Idle => {
-                let idle = humantime::format_duration(self.parts.route.policy.timeouts.idle);
-                let message = format!("the upstream sent nothing for {idle}");
-                self.fail(&Fault::new(Ending::IdleTimeout, message), out);
-            }
-            Alarm::Total => {
-                let message = "the stream lasted as long as it may";
-                self.fail(&Fault::new(Ending::TotalTimeout, message), out);
-            }
-        }
-    }
-
-    fn heartbeat(&mut self, out: &mut Vec<u8>) {
-        if let Some(transcoder) = &self.parts.transcoder {
-            transcoder.heartbeat(out);
-        }
-        self.parts.record.heartbeats += 1;
-    }
-
-    fn drained(&mut self, out: &mut Vec<u8>) {
-        if let Some(transcoder) = &self.parts.transcoder {
-            transcoder.retry(fastrand::u64(DRAINED_RETRY_MS), out);
-        }
-        self.end(Ending::Drained, None);
-    }
-
-    fn end(&mut self, ending: Ending, trailers: Option<HeaderMap>) {
-        self.close(ending, None, trailers, false);
-    }
-
-    /// Ends the stream as incomplete: what is whole in `out`, then the error for the client, then the cut.
-    ///
-    /// Over HTTP/2 the last byte goes by itself: it is taken only once the client's window has room for
-    /// all that came before it, so that the reset cannot overtake the error.
-    fn fail(&mut self, fault: &Fault, out: &mut Vec<u8>) {
-        let Some(transcoder) = &self.parts.transcoder else {
-            return self.close(fault.ending, None, None, true);
-        };
-        transcoder.error(fault.ending.code(), &fault.message, out);
-        let last_byte = self
-            .parts
-            .link
-            .connection
-            .is_http2
-            .then(|| out.pop())
-            .flatten();
-        self.close(fault.ending, last_byte, None, true);
-    }
-
-    /// Lets go of the upstream; what is left is to tell the client.
-    fn close(
-        &mut self,
-        ending: Ending,
-        last_byte: Option<u8>,
-        trailers: Option<HeaderMap>,
-        is_cut: bool,
-    ) {
-        self.parts.record.ending = ending;
-        self.parts.link.share(None);
-        self.parts.feed = Feed::Empty;
-        self.parts.lease = None;
-        self.chunk = Bytes::new();
-        self.phase = Phase::Closing {
-            last_byte,
-            trailers: trailers.map(Box::new),
-            is_cut,
-        };
     }
 
     fn write_bytes_max(&self) -> usize {
@@ -486,9 +428,6 @@ impl Drop for Relay {
         }
     }
 }
-
-/// What a drained client is told to wait before it comes back, in milliseconds.
-const DRAINED_RETRY_MS: std::ops::RangeInclusive<u64> = 1000..=5000;
 
 #[cfg(test)]
 mod tests;

@@ -3,14 +3,10 @@
 //! One timer a stream, armed for the earliest of its deadlines and never moved by an event: events
 //! only note the time, and the deadline is looked at again when the timer fires.
 
-use std::{
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 
-use super::record::Record;
 use crate::{alarm, drain::Window, route::Policy, transcode::heartbeat};
 
 /// What is due.
@@ -26,75 +22,81 @@ pub(super) enum Alarm {
     Drain,
 }
 
+/// What ends a stream, or breaks its silence, at a given time: the same for its whole life but for the
+/// drain.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) begun_at: Instant,
+    /// Once a drain has begun that the stream takes part in.
+    pub(super) window: Option<Window>,
+}
+
 /// The deadlines of one stream.
+///
+/// Every open stream has one, so that only what cannot be derived is kept.
 pub(super) struct Timers {
     clock: alarm::Alarm,
-    /// The time of the last look at the clock.
-    now: Instant,
+    /// When the upstream sent something last; `None` before its reply.
     read_at: Option<Instant>,
     written_at: Instant,
-    total_at: Option<Instant>,
-    drain_at: Option<Instant>,
-    /// This silence's share of `every`; `None` where no heartbeat is written.
-    silence: Option<Duration>,
+    /// Whether silence is broken by heartbeats.
+    has_heartbeat: bool,
+    /// Where this silence's heartbeat lies in what it may vary by, from 0 to 1.
+    silence_share: f32,
+    /// Where this stream's end lies in a drain's window, from 0 to 1.
+    drain_share: f32,
 }
 
 impl Timers {
-    pub(super) fn new(policy: &Policy, is_converted: bool, record: &Record, now: Instant) -> Self {
-        let every = policy.heartbeat.every.filter(|_| is_converted);
+    pub(super) fn new(is_converted: bool, now: Instant) -> Self {
         Self {
             clock: alarm::Alarm::default(),
-            now,
             read_at: None,
             written_at: now,
-            total_at: policy.timeouts.total.map(|total| record.begun_at() + total),
-            drain_at: None,
-            silence: every.map(jittered),
+            has_heartbeat: is_converted,
+            silence_share: fastrand::f32(),
+            drain_share: fastrand::f32(),
         }
     }
 
-    /// The time of the last look at the clock.
-    pub(super) fn now(&self) -> Instant {
-        self.now
+    /// When something last happened.
+    pub(super) fn last(&self) -> Instant {
+        self.read_at
+            .map_or(self.written_at, |at| at.max(self.written_at))
     }
 
     /// Notes that the upstream sent something.
     pub(super) fn read(&mut self) {
-        self.now = Instant::now();
-        self.read_at = Some(self.now);
+        self.read_at = Some(Instant::now());
     }
 
     /// Notes that the client was given something.
     pub(super) fn wrote(&mut self) {
-        self.written_at = self.now;
-    }
-
-    /// Chooses this stream's moment in the window, once.
-    pub(super) fn drain(&mut self, window: Window) {
-        self.drain_at
-            .get_or_insert_with(|| window.spread(fastrand::f64()));
+        // What came since the last write is what was written: the clock was just read for it.
+        self.written_at = match self.read_at {
+            Some(at) if at > self.written_at => at,
+            _ => Instant::now(),
+        };
     }
 
     /// What must end even a stream that is never silent.
-    pub(super) fn overdue(&mut self) -> Option<Alarm> {
-        let first = [(self.drain_at, Alarm::Drain), (self.total_at, Alarm::Total)]
-            .into_iter()
-            .find_map(|(at, alarm)| Some((at?, alarm)))?;
-        self.now = Instant::now();
-        (first.0 <= self.now).then_some(first.1)
+    pub(super) fn overdue(&self, terms: Terms<'_>) -> Option<Alarm> {
+        let (at, alarm) = self.end(terms)?;
+        (at <= Instant::now()).then_some(alarm)
     }
 
     /// What is due, or `Pending` with the timer armed for what is due next.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, policy: &Policy) -> Poll<Alarm> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, terms: Terms<'_>) -> Poll<Alarm> {
         loop {
-            self.now = Instant::now();
-            let Some((at, alarm)) = self.next(policy) else {
+            let Some((at, alarm)) = self.next(terms) else {
                 return Poll::Pending;
             };
-            if at <= self.now {
+            let now = Instant::now();
+            if at <= now {
                 if alarm == Alarm::Heartbeat {
-                    self.written_at = self.now;
-                    self.silence = policy.heartbeat.every.map(jittered);
+                    self.written_at = now;
+                    self.silence_share = fastrand::f32();
                 }
                 return Poll::Ready(alarm);
             }
@@ -102,21 +104,27 @@ impl Timers {
         }
     }
 
-    fn next(&self, policy: &Policy) -> Option<(Instant, Alarm)> {
-        let heartbeat = self.silence.map(|silence| self.written_at + silence);
-        let idle = self.read_at.map(|at| at + policy.timeouts.idle);
-        [
-            (self.drain_at, Alarm::Drain),
-            (self.total_at, Alarm::Total),
-            (idle, Alarm::Idle),
-            (heartbeat, Alarm::Heartbeat),
-        ]
-        .into_iter()
-        .filter_map(|(at, alarm)| Some((at?, alarm)))
-        .min_by_key(|&(at, _)| at)
+    fn end(&self, terms: Terms<'_>) -> Option<(Instant, Alarm)> {
+        let drain = terms
+            .window
+            .map(|window| (window.spread(self.drain_share.into()), Alarm::Drain));
+        let total = terms.policy.timeouts.total;
+        let total = total.map(|total| (terms.begun_at + total, Alarm::Total));
+        drain.into_iter().chain(total).min_by_key(|&(at, _)| at)
     }
-}
 
-fn jittered(every: Duration) -> Duration {
-    heartbeat::due(every, fastrand::f64())
+    fn next(&self, terms: Terms<'_>) -> Option<(Instant, Alarm)> {
+        let every = terms.policy.heartbeat.every;
+        let every = every.filter(|_| self.has_heartbeat);
+        let heartbeat = every.map(|every| {
+            let silence = heartbeat::due(every, self.silence_share.into());
+            (self.written_at + silence, Alarm::Heartbeat)
+        });
+        let idle = terms.policy.timeouts.idle;
+        let idle = self.read_at.map(|at| (at + idle, Alarm::Idle));
+        [self.end(terms), idle, heartbeat]
+            .into_iter()
+            .flatten()
+            .min_by_key(|&(at, _)| at)
+    }
 }

@@ -81,10 +81,9 @@ async fn they_do_over_tls() {
 async fn requests_sent_ahead_are_answered_in_order() {
     let (backend, weir) = proxied("").await;
     let mut client = Client::connect(weir.address()).await;
-    let requests: String = (0..5)
-        .map(|n| format!("POST /{n} HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\n{n}"))
-        .collect();
-    client.send(requests).await;
+    let request = |n| format!("POST /{n} HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\n{n}");
+    let requests: Vec<String> = (0..5).map(request).collect();
+    client.send(requests.concat()).await;
     let mut upstream = backend.accept().await;
     for number in 0..5 {
         let head = upstream.request().await;
@@ -166,13 +165,8 @@ async fn a_body_longer_than_every_buffer_comes_whole_to_a_slow_reader() {
     });
     assert_eq!(client.head().await.status, 200);
     let body = client.chunks_to_end().await;
-    let expected: String = (0..200_000)
-        .map(|number| format!("data: {{\"n\":{number}}}\n\n"))
-        .collect();
-    assert!(
-        body == expected,
-        "lost or doubled among {} bytes",
-        body.len()
-    );
+    let event = |number| format!("data: {{\"n\":{number}}}\n\n");
+    let expected: Vec<String> = (0..200_000).map(event).collect();
+    assert!(body == expected.concat(), "{} bytes", body.len());
     sending.await.unwrap();
 }

@@ -120,16 +120,15 @@ impl Message {
         }
         let data = piece.at + SIZE_DIGITS + 2;
         debug_assert!(out.len() > data, "an empty chunk is the last");
-        let mut size = [0; 16];
-        let mut rest = &mut size[..];
-        // 16 digits hold every length.
-        let _ = write!(rest, "{:x}", out.len() - data);
-        let digits = 16 - rest.len();
+        let mut digits = [0; usize::BITS as usize / 4];
+        let size = hexadecimal(out.len() - data, &mut digits);
         // Usually of the expected width, or of a short piece: little or nothing moves.
-        out.splice(
-            piece.at..piece.at + SIZE_DIGITS,
-            size[..digits].iter().copied(),
-        );
+        if size.len() == SIZE_DIGITS {
+            out[piece.at..piece.at + SIZE_DIGITS].copy_from_slice(size);
+        } else {
+            let place = piece.at..piece.at + SIZE_DIGITS;
+            out.splice(place, size.iter().copied());
+        }
         out.extend_from_slice(b"\r\n");
     }
 
@@ -150,6 +149,19 @@ impl Message {
 #[derive(Debug)]
 pub(super) struct Piece {
     at: usize,
+}
+
+/// The digits of a chunk's size; at least one.
+fn hexadecimal(mut size: usize, digits: &mut [u8; usize::BITS as usize / 4]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[size % 16];
+        size /= 16;
+        if size == 0 {
+            return &digits[at..];
+        }
+    }
 }
 
 /// As many as a full write's length has, so that such a piece need not be moved.

@@ -1,0 +1,87 @@
+//! What does a stream say in silence, and at its end?
+
+use http::HeaderMap;
+
+use super::{Feed, Phase, Relay};
+use crate::proxy::{
+    ending::{Ending, Fault},
+    timers::Alarm,
+};
+
+impl Relay {
+    pub(super) fn sound(&mut self, alarm: Alarm, out: &mut Vec<u8>) {
+        match alarm {
+            Alarm::Heartbeat => self.heartbeat(out),
+            Alarm::Drain => self.drained(out),
+            Alarm::Idle => {
+                let idle = humantime::format_duration(self.parts.route.policy.timeouts.idle);
+                let message = format!("the upstream sent nothing for {idle}");
+                self.fail(&Fault::new(Ending::IdleTimeout, message), out);
+            }
+            Alarm::Total => {
+                let message = "the stream lasted as long as it may";
+                self.fail(&Fault::new(Ending::TotalTimeout, message), out);
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, out: &mut Vec<u8>) {
+        if let Some(transcoder) = &self.parts.transcoder {
+            transcoder.heartbeat(out);
+        }
+        self.parts.record.heartbeats += 1;
+    }
+
+    fn drained(&mut self, out: &mut Vec<u8>) {
+        if let Some(transcoder) = &self.parts.transcoder {
+            transcoder.retry(fastrand::u64(DRAINED_RETRY_MS), out);
+        }
+        self.end(Ending::Drained, None);
+    }
+
+    pub(super) fn end(&mut self, ending: Ending, trailers: Option<HeaderMap>) {
+        self.close(ending, None, trailers, false);
+    }
+
+    /// Ends the stream as incomplete: what is whole in `out`, then the error for the client, then the cut.
+    ///
+    /// Over HTTP/2 the last byte goes by itself: it is taken only once the client's window has room for
+    /// all that came before it, so that the reset cannot overtake the error.
+    pub(super) fn fail(&mut self, fault: &Fault, out: &mut Vec<u8>) {
+        let Some(transcoder) = &self.parts.transcoder else {
+            return self.close(fault.ending, None, None, true);
+        };
+        transcoder.error(fault.ending.code(), &fault.message, out);
+        let last_byte = self
+            .parts
+            .link
+            .connection
+            .is_http2
+            .then(|| out.pop())
+            .flatten();
+        self.close(fault.ending, last_byte, None, true);
+    }
+
+    /// Lets go of the upstream; what is left is to tell the client.
+    fn close(
+        &mut self,
+        ending: Ending,
+        last_byte: Option<u8>,
+        trailers: Option<HeaderMap>,
+        is_cut: bool,
+    ) {
+        self.parts.record.ending = ending;
+        self.parts.link.share(None);
+        self.parts.feed = Feed::Empty;
+        self.parts.lease = None;
+        self.held = None;
+        self.phase = Phase::Closing {
+            last_byte,
+            trailers: trailers.map(Box::new),
+            is_cut,
+        };
+    }
+}
+
+/// What a drained client is told to wait before it comes back, in milliseconds.
+const DRAINED_RETRY_MS: std::ops::RangeInclusive<u64> = 1000..=5000;
