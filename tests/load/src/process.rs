@@ -136,6 +136,51 @@ mod tests {
     }
 
     #[test]
+    fn the_clock_of_a_process_is_the_sum_of_its_threads_schedstat() {
+        let (burned, is_burned) = std::sync::mpsc::sync_channel(0);
+        let thread = std::thread::spawn(move || {
+            burn(50_000_000);
+            burned.send(()).unwrap();
+            // Stays until both counts are read, for `schedstat` ends with its thread.
+            burned.send(()).ok();
+        });
+        burn(50_000_000);
+        is_burned.recv().unwrap();
+        let clock_ns = cpu_ns(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let threads_ns = schedstat_ns();
+        drop(is_burned);
+        thread.join().unwrap();
+        assert!(clock_ns >= 100_000_000, "{clock_ns}");
+        assert!(
+            clock_ns.abs_diff(threads_ns) < clock_ns / 5,
+            "{clock_ns}, {threads_ns}"
+        );
+    }
+
+    /// Keeps this thread busy for so much of its own processor time.
+    fn burn(duration_ns: i64) {
+        let spent_ns = || {
+            let spent = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+            spent.tv_sec() * 1_000_000_000 + spent.tv_nsec()
+        };
+        let end_ns = spent_ns() + duration_ns;
+        while spent_ns() < end_ns {}
+    }
+
+    /// The processor time of this process's living threads, which may lack the running time slice of each.
+    fn schedstat_ns() -> u64 {
+        let threads = fs::read_dir("/proc/self/task").unwrap();
+        threads
+            .map(|thread| {
+                let schedstat = fs::read_to_string(thread.unwrap().path().join("schedstat"));
+                let schedstat = schedstat.unwrap();
+                let (spent_ns, _) = schedstat.split_once(' ').unwrap();
+                spent_ns.parse::<u64>().unwrap()
+            })
+            .sum()
+    }
+
+    #[test]
     fn a_child_is_found() {
         let mut child = std::process::Command::new("sleep")
             .arg("30")
