@@ -5,12 +5,13 @@ pub mod chunk;
 mod request;
 mod times;
 
-use std::{cell::RefCell, io, rc::Rc};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
+    time::{Instant, sleep, sleep_until},
 };
 
 use self::{
@@ -19,16 +20,12 @@ use self::{
     request::Request,
     times::Times,
 };
-use crate::{clock::now_ns, pacer::Pacer};
+use crate::clock::now_ns;
 
-/// Serves streams on `listener` until the future is dropped.
-///
-/// # Errors
-/// When the kernel gives no timer.
-pub async fn serve(listener: TcpListener) -> io::Result<()> {
+/// Serves streams on `listener` until the future is dropped; never returns.
+pub async fn serve(listener: TcpListener) {
     let backend = Rc::new(Backend {
-        pacer: Pacer::start()?,
-        started_ns: now_ns(),
+        started: Instant::now(),
         streams: RefCell::new(0),
         scratch: RefCell::new(vec![0; HEAD_BYTES_MAX]),
     });
@@ -40,15 +37,15 @@ pub async fn serve(listener: TcpListener) -> io::Result<()> {
                 tokio::task::spawn_local(async move { backend.connection(io).await.ok() });
             }
             // Out of descriptors, say: some become free again.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            Err(_) => sleep(Duration::from_millis(10)).await,
         }
     }
 }
 
 #[derive(Debug)]
 struct Backend {
-    pacer: Rc<Pacer>,
-    started_ns: u64,
+    /// What all streams' times count from.
+    started: Instant,
     /// How many streams there have been: the next one's number.
     streams: RefCell<u64>,
     /// What is read goes here first, so that a waiting connection owns no buffer.
@@ -140,17 +137,20 @@ impl Backend {
     }
 
     /// Writes a chunk at each of the stream's own times, which lie a period apart.
+    ///
+    /// Tokio's timer rounds them up to whole milliseconds, so that those of a millisecond leave together, as a busy
+    /// backend's do. The record bears the time at which it really leaves.
     async fn paced(&self, io: &mut TcpStream, asked: Asked, chunks: &mut Chunks) -> io::Result<()> {
         let mut times = {
             let mut streams = self.streams.borrow_mut();
             *streams += 1;
-            Times::new(*streams, &asked, self.started_ns)
+            Times::new(*streams, &asked)
         };
         loop {
-            let at_ns = times.next_ns(now_ns());
+            let due = times.next(self.started.elapsed());
             tokio::select! {
                 biased;
-                () = self.pacer.until(at_ns) => {}
+                () = sleep_until(self.started + due) => {}
                 left = self.left(io) => return left.and(Err(io::ErrorKind::ConnectionAborted.into())),
             }
             match chunks.next_chunk(now_ns()) {

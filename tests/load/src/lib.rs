@@ -13,7 +13,6 @@ pub mod client;
 pub mod clock;
 pub mod connect;
 pub mod http1;
-pub mod pacer;
 pub mod plot;
 pub mod process;
 pub mod progress;

@@ -67,7 +67,7 @@ async fn serve(options: &BackendOptions) -> Result<bool, RunError> {
     let listener = TcpListener::bind(options.listen).await?;
     writeln!(io::stdout(), "listening {}", listener.local_addr()?)?;
     io::stdout().flush()?;
-    backend::serve(listener).await?;
+    backend::serve(listener).await;
     Ok(true)
 }
 
