@@ -82,6 +82,7 @@ impl Drain {
         Watch {
             key: self.wakers.borrow_mut().insert(None),
             drain: Rc::clone(self),
+            is_placed: false,
         }
     }
 }
@@ -91,21 +92,20 @@ impl Drain {
 pub struct Watch {
     drain: Rc<Drain>,
     key: usize,
+    /// Whether the task's waker stands in its place.
+    is_placed: bool,
 }
 
 impl Watch {
-    /// The window, once the drain has begun; until then the task is woken when it does.
+    /// The window, once the drain has begun; until then the task is woken when it does. Always polled by
+    /// the same task: its place is not looked at again for each event.
     pub fn poll(&mut self, cx: &Context<'_>) -> Option<Window> {
         if let Some(window) = self.drain.window() {
             return Some(window);
         }
-        let mut wakers = self.drain.wakers.borrow_mut();
-        let place = &mut wakers[self.key];
-        if !place
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            *place = Some(cx.waker().clone());
+        if !self.is_placed {
+            self.drain.wakers.borrow_mut()[self.key] = Some(cx.waker().clone());
+            self.is_placed = true;
         }
         None
     }

@@ -109,7 +109,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             record_bytes_max: 1024 * 1024,
-            buffer_bytes_max: 64 * 1024,
+            buffer_bytes_max: 256 * 1024,
         }
     }
 }

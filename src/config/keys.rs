@@ -198,7 +198,7 @@ pub(crate) static LIMITS: Schema = Schema {
     title: "[route.limits]",
     keys: &[
         bytes("record", "16B", "64MiB").or(r#""1MiB""#),
-        bytes("buffer", "1KiB", "16MiB").or(r#""64KiB""#),
+        bytes("buffer", "1KiB", "16MiB").or(r#""256KiB""#),
         later("streams", "the listener's limits connections is the bound"),
         later("rate", "requests are not counted over time yet"),
     ],

@@ -33,8 +33,11 @@ use crate::{
     upstream::source::Scratch,
 };
 
-/// How much is gathered for one write, if as much is ready, in bytes.
-const WRITE_BYTES: usize = 64 * 1024;
+/// How much is gathered for a stream's first write, if as much is ready, in bytes. It doubles while the
+/// client takes all at once, and halves when it does not: who does not read is held little.
+const TURN_BYTES_MIN: usize = 16 * 1024;
+/// The most that is gathered for one write, in bytes, if the route allows as much.
+const TURN_BYTES_MAX: usize = 256 * 1024;
 
 /// A stream's response that hyper has let go of.
 pub(super) struct Taken {
@@ -71,6 +74,8 @@ pub(super) struct Takeover {
     /// Invariant: at most what one turn gathered.
     unsent: Vec<u8>,
     sent_bytes: usize,
+    /// How much is gathered for the next write.
+    turn_bytes: usize,
     is_begun: bool,
     /// Whether the socket may still hold bytes that it took (TLS).
     is_unflushed: bool,
@@ -125,6 +130,7 @@ impl Takeover {
             message: taken.message,
             unsent: taken.head,
             sent_bytes: 0,
+            turn_bytes: TURN_BYTES_MIN,
             is_begun: false,
             is_unflushed: false,
             outcome: None,
@@ -135,7 +141,7 @@ impl Takeover {
 
     fn poll_response(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Done> {
         loop {
-            if self.is_begun {
+            if self.is_begun && self.is_unsent() {
                 match self.poll_unsent(cx, &mut connection.transport) {
                     Poll::Ready(Ok(())) => connection.link.end_turn(false),
                     Poll::Ready(Err(_)) => return Poll::Ready(Done::End(End::Gone)),
@@ -155,8 +161,12 @@ impl Takeover {
             if sent.is_err() {
                 return Poll::Ready(Done::End(End::Gone));
             }
-            if gathered.is_pending() && !self.is_unsent() {
+            if self.is_unsent() {
+                self.turn_bytes = TURN_BYTES_MIN.max(self.turn_bytes / 2);
+            } else if gathered.is_pending() {
                 return poll_gone(cx, transport).map(Done::End);
+            } else {
+                self.turn_bytes = TURN_BYTES_MAX.min(self.turn_bytes * 2);
             }
         }
     }
@@ -168,9 +178,11 @@ impl Takeover {
             out.extend_from_slice(&std::mem::take(&mut self.unsent));
             self.is_begun = true;
         }
-        while out.len() < WRITE_BYTES {
+        // The relay leaves a quarter for events to grow: to fill it up would cost a small read more.
+        while out.len() < self.turn_bytes - self.turn_bytes / 4 {
             let piece = self.message.open_piece(out);
-            let given = self.relay.poll_next(cx, scratch, out);
+            let room = self.turn_bytes - piece.at();
+            let given = self.relay.poll_next(cx, scratch, out, room);
             if let Poll::Ready(Given::Bytes) = given {
                 self.message.close_piece(&piece, out);
                 continue;

@@ -25,6 +25,9 @@ use crate::{
 /// they have received and not yet looked at when a reset comes. A client that closes ends the wait.
 pub const GRACE: Duration = Duration::from_millis(250);
 
+/// The most given to hyper in one frame, in bytes: it is buffered whole, beyond the client's window.
+const FRAME_BYTES_MAX: usize = 16 * 1024;
+
 /// The response is cut.
 #[derive(Debug, Error)]
 #[error("the stream was cut: {0}")]
@@ -122,7 +125,7 @@ impl Stream {
         let Buffers { scratch, output } = &*self.buffers;
         let relay = &mut self.relay;
         let polled = output.with(|out| {
-            let given = relay.poll_next(cx, scratch, out);
+            let given = relay.poll_next(cx, scratch, out, FRAME_BYTES_MAX);
             given.map(|given| (given, Bytes::copy_from_slice(out)))
         });
         let (given, bytes) = ready!(polled);

@@ -35,9 +35,6 @@ use crate::{
     },
 };
 
-/// The most given to HTTP/2 in one frame, in bytes: it is buffered whole, beyond the client's window.
-const HTTP2_FRAME_BYTES_MAX: usize = 16 * 1024;
-
 /// What a relay gives whoever writes the response.
 #[derive(Debug)]
 pub enum Given {
@@ -171,18 +168,20 @@ impl Relay {
         &self.parts.link
     }
 
-    /// What is ready now: bytes are appended to `out`, at most one write of them (and one event).
+    /// What is ready now: bytes are appended to `out`, at most `room` of them (and one event).
     pub fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &Scratch,
         out: &mut Vec<u8>,
+        room: usize,
     ) -> Poll<Given> {
+        let limit = out.len() + room.min(self.parts.route.policy.limits.buffer_bytes_max);
         loop {
             match &mut self.phase {
                 Phase::Flowing => {
                     let before = out.len();
-                    ready!(self.poll_flowing(cx, scratch, out));
+                    ready!(self.poll_flowing(cx, scratch, out, limit));
                     if out.len() > before {
                         return self.given(out.len() - before);
                     }
@@ -221,13 +220,14 @@ impl Relay {
         cx: &mut Context<'_>,
         scratch: &Scratch,
         out: &mut Vec<u8>,
+        limit: usize,
     ) -> Poll<()> {
         if let Err(fault) = self.await_reply(cx) {
             self.fail(&fault, out);
             return Poll::Ready(());
         }
         if self.parts.transcoder.is_none() {
-            return self.poll_passing(cx, scratch, out);
+            return self.poll_passing(cx, scratch, out, limit);
         }
         let window = self.parts.watch.poll(cx);
         if let Some(alarm) = self.timers.overdue(self.parts.terms(window)) {
@@ -235,7 +235,7 @@ impl Relay {
             return Poll::Ready(());
         }
         let before = out.len();
-        match self.gather(cx, scratch, out) {
+        match self.gather(cx, scratch, out, limit) {
             Ok(Gathered::End) => self.end(Ending::Complete, None),
             Ok(Gathered::Waiting | Gathered::Full) if out.len() > before => {}
             Ok(_) => return self.poll_silence(cx, window, out),
@@ -250,17 +250,20 @@ impl Relay {
         cx: &mut Context<'_>,
         scratch: &Scratch,
         out: &mut Vec<u8>,
+        limit: usize,
     ) -> Result<Gathered, Fault> {
-        let limit = out.len() + self.write_bytes_max();
+        // Events are longer than their records: what is read must usually fit, or it is copied to be held.
+        let enough = limit - (limit - out.len()) / 4;
         loop {
             if let Some(held) = self.held.take() {
                 self.convert(&held, out, limit)?;
             }
-            if out.len() >= limit {
+            if out.len() >= enough {
                 return Ok(Gathered::Full);
             }
             let mut lent = scratch.lend();
-            match self.poll_source(cx, &mut lent) {
+            let room = (enough - out.len()).min(lent.len());
+            match self.poll_source(cx, &mut lent[..room]) {
                 Poll::Pending => return Ok(Gathered::Waiting),
                 Poll::Ready(Ok(Fill::Scratch(range))) => self.convert(&lent[range], out, limit)?,
                 Poll::Ready(Ok(Fill::Bytes(chunk))) => self.convert(&chunk, out, limit)?,
@@ -300,9 +303,10 @@ impl Relay {
         cx: &mut Context<'_>,
         scratch: &Scratch,
         out: &mut Vec<u8>,
+        limit: usize,
     ) -> Poll<()> {
-        let limit = self.write_bytes_max();
         let before = out.len();
+        let limit = limit - before;
         let filled = if let Some(held) = self.held.take() {
             Poll::Ready(Ok(Fill::Bytes(*held)))
         } else {
@@ -402,15 +406,6 @@ impl Relay {
                 self.sound(alarm, out);
                 return Poll::Ready(());
             }
-        }
-    }
-
-    fn write_bytes_max(&self) -> usize {
-        let limit = self.parts.route.policy.limits.buffer_bytes_max;
-        if self.parts.link.connection.is_http2 {
-            limit.min(HTTP2_FRAME_BYTES_MAX)
-        } else {
-            limit
         }
     }
 }

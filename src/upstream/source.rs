@@ -38,7 +38,7 @@ pub trait Source {
 pub type SharedSource = Rc<RefCell<dyn Source>>;
 
 /// How much a scratch holds, in bytes: the most that is read at once.
-pub const SCRATCH_BYTES: usize = 64 * 1024;
+pub const SCRATCH_BYTES: usize = 256 * 1024;
 
 /// What all that one thread reads is read into, lent to one stream at a time.
 #[derive(Debug, Clone)]

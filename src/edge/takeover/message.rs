@@ -145,10 +145,17 @@ impl Message {
     }
 }
 
-/// Where a piece of the body begins in the output.
+/// A piece of the body that is being written.
 #[derive(Debug)]
 pub(super) struct Piece {
     at: usize,
+}
+
+impl Piece {
+    /// Where it begins in the output.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
 }
 
 /// The digits of a chunk's size; at least one.
