@@ -41,6 +41,7 @@ pub(super) async fn serve(of: Connection) {
         proxy,
         ..
     } = of;
+    transport.hold_writes();
     let executor = StreamExecutor(Rc::clone(&newest));
     let service = service_fn(move |request: Request<Incoming>| {
         let stream = StreamLink::new(Rc::clone(&link));
@@ -65,6 +66,9 @@ pub(super) async fn serve(of: Connection) {
         if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(cx) {
             outcome.unwrap_or_else(|error| debug!(%error, "An HTTP/2 connection broke."));
             return Poll::Ready(End::Protocol);
+        }
+        if let Poll::Ready(Err(_)) = guard.transport.poll_send_held(cx) {
+            return Poll::Ready(End::Gone);
         }
         let view = guard.end_turn();
         let end = std::task::ready!(guard.poll_deadlines(view, cx));

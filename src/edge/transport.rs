@@ -4,6 +4,8 @@
 //! writing is blocked, and it reads ahead (bounded) where hyper does not read, because a client that
 //! pipelined or whose request body lies unread could otherwise leave unnoticed.
 
+mod held;
+
 use std::{
     io,
     pin::Pin,
@@ -18,6 +20,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_rustls::server::TlsStream;
+
+use self::held::Held;
 
 /// The most that is read ahead of hyper, in bytes.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
@@ -64,6 +68,8 @@ struct Socket {
     is_ended: bool,
     blocked_since: Option<Instant>,
     read_bytes: u64,
+    /// Where writes are held for the end of the turn; `None` where they go on at once.
+    held: Option<Held>,
 }
 
 /// How the socket was left at the end of a turn.
@@ -86,7 +92,23 @@ impl Transport {
             is_ended: false,
             blocked_since: None,
             read_bytes: 0,
+            held: None,
         })))
+    }
+
+    /// From here on, holds what is written in a turn until [`Transport::poll_send_held`].
+    pub(super) fn hold_writes(&self) {
+        self.socket().held.get_or_insert_default();
+    }
+
+    /// Sends what was written in this turn.
+    pub(super) fn poll_send_held(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = &mut *self.socket();
+        let Some(held) = &mut socket.held else {
+            return Poll::Ready(Ok(()));
+        };
+        let sent = held.poll_send(cx, &mut socket.io);
+        socket.note(sent)
     }
 
     /// Begins a turn of driving hyper.
@@ -247,8 +269,11 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let mut socket = self.socket();
-        let written = Pin::new(&mut socket.io).poll_write(cx, bytes);
+        let socket = &mut *self.socket();
+        let written = match &mut socket.held {
+            Some(held) => held.poll_take(cx, &[io::IoSlice::new(bytes)], &mut socket.io),
+            None => Pin::new(&mut socket.io).poll_write(cx, bytes),
+        };
         socket.note(written)
     }
 
@@ -257,22 +282,31 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut socket = self.socket();
-        let written = Pin::new(&mut socket.io).poll_write_vectored(cx, slices);
+        let socket = &mut *self.socket();
+        let written = match &mut socket.held {
+            Some(held) => held.poll_take(cx, slices, &mut socket.io),
+            None => Pin::new(&mut socket.io).poll_write_vectored(cx, slices),
+        };
         socket.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket().io.is_write_vectored()
+        let socket = self.socket();
+        socket.held.is_some() || socket.io.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut socket = self.socket();
+        if socket.held.is_some() {
+            // At the end of the turn.
+            return Poll::Ready(Ok(()));
+        }
         let flushed = Pin::new(&mut socket.io).poll_flush(cx);
         socket.note(flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send_held(cx))?;
         Pin::new(&mut self.socket().io).poll_shutdown(cx)
     }
 }

@@ -25,8 +25,13 @@ use crate::{
 /// they have received and not yet looked at when a reset comes. A client that closes ends the wait.
 pub const GRACE: Duration = Duration::from_millis(250);
 
-/// The most given to hyper in one frame, in bytes: it is buffered whole, beyond the client's window.
-const FRAME_BYTES_MAX: usize = 16 * 1024;
+/// How much is given to hyper at first, in bytes: it is buffered whole, beyond the client's window. It
+/// doubles while hyper soon comes back for more, and begins anew when it does not.
+const GIVEN_BYTES_MIN: usize = 16 * 1024;
+/// The most that is given to hyper at once, in bytes.
+const GIVEN_BYTES_MAX: usize = 64 * 1024;
+/// How soon that is.
+const SOON: Duration = Duration::from_millis(20);
 
 /// The response is cut.
 #[derive(Debug, Error)]
@@ -50,6 +55,8 @@ struct Stream {
     is_asked_whole: bool,
     /// Whether something was given (at first: the head) that hyper had not accepted by the last poll.
     is_given: bool,
+    /// How much is given next.
+    given_bytes_max: usize,
     /// The connection's turn when hyper accepted what was given last; what was accepted in one turn is
     /// on the wire after the next.
     accepted_turn: u64,
@@ -87,6 +94,7 @@ impl ResponseBody {
             buffers,
             is_asked_whole: upload.is_whole(),
             is_given: true,
+            given_bytes_max: GIVEN_BYTES_MIN,
             accepted_turn: 0,
             cut: None,
         })))
@@ -108,8 +116,14 @@ type Polled = Poll<Option<Result<Frame<Bytes>, Cut>>>;
 
 impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        let link = self.relay.link();
         if self.is_given {
-            self.accepted_turn = self.relay.link().turn();
+            self.accepted_turn = link.turn();
+        }
+        if let Some(since) = link.held_since() {
+            let is_soon = since.elapsed() < SOON;
+            let doubled = GIVEN_BYTES_MAX.min(self.given_bytes_max * 2);
+            self.given_bytes_max = if is_soon { doubled } else { GIVEN_BYTES_MIN };
         }
         let polled = self.poll_relay(cx);
         self.is_given = matches!(polled, Poll::Ready(Some(Ok(_))));
@@ -123,9 +137,9 @@ impl Stream {
             return poll_cut(cut, &self.relay, self.accepted_turn, cx);
         }
         let Buffers { scratch, output } = &*self.buffers;
-        let relay = &mut self.relay;
+        let (relay, room) = (&mut self.relay, self.given_bytes_max);
         let polled = output.with(|out| {
-            let given = relay.poll_next(cx, scratch, out, FRAME_BYTES_MAX);
+            let given = relay.poll_next(cx, scratch, out, room);
             given.map(|given| (given, Bytes::copy_from_slice(out)))
         });
         let (given, bytes) = ready!(polled);
