@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 use tracing::debug;
@@ -133,6 +133,7 @@ fn tcp_socket(address: SocketAddr, is_shared: bool) -> io::Result<StdTcpListener
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;
     socket.set_nonblocking(true)?;
+    tune(&socket);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -175,7 +176,6 @@ impl Accepting {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                tune(&stream);
                 Ok((Box::new(stream), Some(peer)))
             }
             Self::Unix(listener) => {
@@ -186,15 +186,36 @@ impl Accepting {
     }
 }
 
-/// Sends small writes at once, and has the kernel find out when the peer is dead.
-fn tune(stream: &tokio::net::TcpStream) {
-    let socket = SockRef::from(stream);
+/// Has connections send small writes at once, and the kernel find out when the peer is dead: they take
+/// these options over from the socket that listens, which spares four system calls each.
+fn tune(socket: &Socket) {
     let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE);
     let tuned = socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_keepalive(&keepalive))
         .and_then(|()| socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT)));
     if let Err(error) = tuned {
-        debug!(%error, "A connection's socket could not be tuned.");
+        debug!(%error, "A listener's socket could not be tuned.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn connections_take_over_how_the_listener_is_tuned() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listeners = open_tcp(any, 1).unwrap();
+        let client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
+        listeners[0].set_nonblocking(false).unwrap();
+        let (connection, _) = listeners[0].accept().unwrap();
+        let socket = SockRef::from(&connection);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(TCP_USER_TIMEOUT));
+        drop(client);
     }
 }
