@@ -8,6 +8,7 @@ mod held;
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -199,8 +200,8 @@ impl Transport {
     /// Reads and forgets; 0 is the end.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         // On the stack, for a connection that lingers holds nothing.
-        let mut scratch = [0; 4096];
-        let mut buffer = ReadBuf::new(&mut scratch);
+        let mut scratch = [MaybeUninit::uninit(); 4096];
+        let mut buffer = ReadBuf::uninit(&mut scratch);
         ready!(Pin::new(self).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
@@ -212,8 +213,8 @@ impl Transport {
 
 impl Socket {
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut scratch = [0; 2048];
-        let mut buffer = ReadBuf::new(&mut scratch);
+        let mut scratch = [MaybeUninit::uninit(); 2048];
+        let mut buffer = ReadBuf::uninit(&mut scratch);
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer));
         if read.is_err() || buffer.filled().is_empty() {
             self.is_ended = true;
