@@ -18,6 +18,12 @@ pub struct Alarm {
 }
 
 impl Alarm {
+    /// Whether it is armed and has not fired, so that a task that armed it is woken.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.sleep.as_ref().is_some_and(|sleep| !sleep.is_elapsed())
+    }
+
     /// Ready once `at` is reached; until then the task is woken at `at` or earlier.
     pub fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         loop {

@@ -178,13 +178,19 @@ impl Takeover {
             out.extend_from_slice(&std::mem::take(&mut self.unsent));
             self.is_begun = true;
         }
+        let mut has_given = false;
         // The relay leaves a quarter for events to grow: to fill it up would cost a small read more.
         while out.len() < self.turn_bytes - self.turn_bytes / 4 {
             let piece = self.message.open_piece(out);
             let room = self.turn_bytes - piece.at();
-            let given = self.relay.poll_next(cx, scratch, out, room);
+            let given = if has_given {
+                self.relay.poll_more(cx, scratch, out, room)
+            } else {
+                self.relay.poll_next(cx, scratch, out, room)
+            };
             if let Poll::Ready(Given::Bytes) = given {
                 self.message.close_piece(&piece, out);
+                has_given = true;
                 continue;
             }
             Message::drop_piece(&piece, out);

@@ -88,6 +88,8 @@ pub struct Relay {
     timers: Timers,
     /// How many bytes the head said that the body has; where it has any.
     length: Option<NonZeroU64>,
+    /// Whether the source was pending when it was last asked.
+    is_dry: bool,
 }
 
 enum Phase {
@@ -136,6 +138,7 @@ impl Relay {
             phase: Phase::Flowing,
             timers,
             length: None,
+            is_dry: false,
         }
     }
 
@@ -206,6 +209,27 @@ impl Relay {
                 Phase::Over => return Poll::Ready(Given::End),
             }
         }
+    }
+
+    /// The same after bytes were given in this very poll: the source is not asked again where it had no
+    /// more.
+    pub fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &Scratch,
+        out: &mut Vec<u8>,
+        room: usize,
+    ) -> Poll<Given> {
+        if matches!(self.phase, Phase::Flowing) && self.is_dry {
+            let before = out.len();
+            let is_converted = self.parts.transcoder.is_some();
+            let window = is_converted.then(|| self.parts.watch.poll(cx)).flatten();
+            ready!(self.poll_silence(cx, window, out));
+            if out.len() > before {
+                return self.given(out.len() - before);
+            }
+        }
+        self.poll_next(cx, scratch, out, room)
     }
 
     fn given(&mut self, bytes: usize) -> Poll<Given> {
@@ -364,7 +388,9 @@ impl Relay {
                 }));
             }
         };
-        let fill = ready!(source.borrow_mut().poll_fill(cx, scratch))?;
+        let filled = source.borrow_mut().poll_fill(cx, scratch);
+        self.is_dry = filled.is_pending();
+        let fill = ready!(filled)?;
         self.timers.read();
         Poll::Ready(Ok(fill))
     }

@@ -123,11 +123,16 @@ impl Message {
         let mut digits = [0; usize::BITS as usize / 4];
         let size = hexadecimal(out.len() - data, &mut digits);
         // Usually of the expected width, or of a short piece: little or nothing moves.
-        if size.len() == SIZE_DIGITS {
-            out[piece.at..piece.at + SIZE_DIGITS].copy_from_slice(size);
+        if size.len() > SIZE_DIGITS {
+            out.splice(piece.at..piece.at + SIZE_DIGITS, size.iter().copied());
         } else {
-            let place = piece.at..piece.at + SIZE_DIGITS;
-            out.splice(place, size.iter().copied());
+            let end = piece.at + size.len();
+            out[piece.at..end].copy_from_slice(size);
+            let spare = SIZE_DIGITS - size.len();
+            if spare > 0 {
+                out.copy_within(end + spare.., end);
+                out.truncate(out.len() - spare);
+            }
         }
         out.extend_from_slice(b"\r\n");
     }

@@ -10,6 +10,8 @@ use crate::upstream::trailers;
 
 /// The longest line that begins a chunk, in bytes: its size and its extensions.
 const LINE_BYTES_MAX: u16 = 4096;
+/// The longest size that is read in one go, in digits.
+const PLAIN_DIGITS_MAX: usize = 8;
 /// The most that may follow the last chunk, in bytes.
 const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
@@ -81,6 +83,9 @@ impl Chunked {
             }
             return Step::Payload(length);
         }
+        if let Some(framing) = self.common(bytes) {
+            return Step::Framing(framing);
+        }
         if self.progress() != Progress::Going {
             return Step::Over;
         }
@@ -92,6 +97,30 @@ impl Chunked {
         }
         self.state = self.after(self.state, bytes[0]);
         Step::Framing(1)
+    }
+
+    /// Reads the framing between two chunks in one go where it is whole and plain, as nearly all is;
+    /// what it leaves is read byte by byte.
+    fn common(&mut self, bytes: &[u8]) -> Option<usize> {
+        if self.state == State::PayloadCr && bytes.starts_with(b"\r\n") {
+            self.state = State::Start;
+            return Some(2);
+        }
+        if self.state != State::Start {
+            return None;
+        }
+        let mut size = 0;
+        for (digits, byte) in bytes.iter().take(PLAIN_DIGITS_MAX + 1).enumerate() {
+            let Some(digit) = char::from(*byte).to_digit(16) else {
+                let is_plain = size > 0 && bytes[digits..].starts_with(b"\r\n");
+                return is_plain.then(|| {
+                    (self.state, self.rest) = (State::Payload, size);
+                    digits + 2
+                });
+            };
+            size = size * 16 + u64::from(digit);
+        }
+        None
     }
 
     /// Reads over so much of an extension, or as much as a line may hold.
