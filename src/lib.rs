@@ -13,9 +13,10 @@
 //!
 //! [`edge`] accepts a connection, agrees on TLS and tells HTTP/1 from HTTP/2; hyper reads the request;
 //! [`proxy`] matches a [`route`], rewrites the head, leases an endpoint of an [`upstream`] and sends.
-//! When the reply's head is in, the route and the client's `Accept` decide what to write. The response's
-//! body is a relay: it reads a chunk from its [`Source`](upstream::source::Source), has [`transcode`] cut
-//! it into records and write them as events, and hands hyper all that is ready, then `Pending`.
+//! When the reply's head is in, the route and the client's `Accept` decide what to write. A relay
+//! has its [`Source`](upstream::source::Source) fill the thread's scratch, has [`transcode`] cut that into
+//! records and append them as events to the thread's output, and whoever writes the response sends all
+//! that is ready, then waits: over HTTP/2 a body that hyper polls, over HTTP/1 the edge itself.
 //!
 //! # What is always true
 //!
@@ -36,11 +37,20 @@
 //! # The data path
 //!
 //! - **Thread per core.** Each worker thread has its own runtime, listening sockets (`SO_REUSEPORT`),
-//!   upstream pools and scratch; its tasks never leave it. Between threads there are only the routes, the
-//!   upstreams' loads and the word to stop ([`app`]).
-//! - **One task a stream, no channel.** hyper polls the relay when the client can take more; the relay
-//!   polls its source, and the source drives the upstream's connection. Not being polled is the
-//!   back-pressure; being dropped is the cancellation and gives everything back.
+//!   upstream pools, scratch and output; its tasks never leave it. Between threads there are only the
+//!   routes, the upstreams' loads and the word to stop ([`app`]).
+//! - **One task a stream, no channel.** The task polls the relay when the client can take more; the relay
+//!   polls its source, which is the upstream's connection. Not being polled is the back-pressure; being
+//!   dropped is the cancellation and gives everything back.
+//! - **Nothing held in silence.** What is read lies in the thread's scratch and what is written in its
+//!   output; a stream has a buffer of its own only while a record is incomplete or its client does not take
+//!   what is ready. To that end an HTTP/1 connection is taken over from hyper once a stream's request
+//!   is read, and goes back to a new hyper connection for the next one (`edge/takeover.rs`); replies
+//!   over HTTP/1.1 are read by a codec of our own on httparse (`upstream/http1/`), and over HTTP/2 by
+//!   the h2 crate. An HTTP/1 request whose body still comes while its reply flows stays with hyper.
+//! - **One read and one write an event.** A read shorter than the scratch tells that there is no more; a
+//!   write gathers all that is ready, from 16 KiB at first to 256 KiB for a client that takes all. Over
+//!   HTTP/2 a turn's frames are held and sent together.
 //! - **What hyper does not tell** goes through [`proxy::link`]: whether the client takes nothing, whether
 //!   the last bytes are on the wire, what must go on while the body is not polled. The edge looks at the
 //!   socket beneath hyper, so that a client that leaves is seen although it pipelined.

@@ -53,6 +53,15 @@ def markdown(results: dict) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def readme(results: dict, text: str) -> str:
+    """Puts the tables where the project's README shows them, between its two marks."""
+    run = Results(results)
+    before, after = text.index(README_BEGIN) + len(README_BEGIN), text.index(README_END)
+    parts = [about(run), table(run, PASSING, goals=False), "And what people write by hand to convert:",
+             table(run, CONVERTING, goals=False)]
+    return text[:before] + "\n" + "\n\n".join(parts) + "\n" + text[after:]
+
+
 def about(run: Results) -> str:
     told = run.about
     versions = ", ".join(f"{PEERS[name].title} {version}" for name, version in told["versions"].items())
@@ -63,21 +72,23 @@ def about(run: Results) -> str:
     return "\n".join(lines)
 
 
-def table(run: Results, kind) -> str:
+def table(run: Results, kind, goals: bool = True) -> str:
     shown = [peer for peer in kind if any(m["peer"] == peer for m in run.measurements)]
     if not shown:
         return "None was measured."
     names = [PEERS[peer].title for peer in shown]
     lines = ["| work | figure | Weir | " + " | ".join(names) + " | Weir to the best | goal | met |",
              "|---|---|" + "--:|" * (len(names) + 1) + "---|---|---|"]
+    if not goals:
+        lines = [lines[0].removesuffix(" goal | met |"), lines[1].removesuffix("---|---|")]
     for row in run.rows:
         for figure in row.figures:
             if set(figure.against) <= set(kind):
-                lines.append(line(run, row, figure, shown))
+                lines.append(line(run, row, figure, shown, goals))
     return "\n".join(lines)
 
 
-def line(run: Results, row, figure, shown) -> str:
+def line(run: Results, row, figure, shown, goals: bool) -> str:
     medians = {peer: run.median(row, figure, peer) for peer in ("weir", *shown)}
     best = min((value for value in medians.values() if value is not None), default=None)
     cells = [f"**{number(value)}**" if value == best else number(value) for value in medians.values()]
@@ -93,7 +104,8 @@ def line(run: Results, row, figure, shown) -> str:
     goal = "" if figure.goal is None else f"≤ {figure.goal}"
     if goal and len(figure.against) == 1:
         goal += f" of {PEERS[figure.against[0]].title}"
-    return f"| {row.title} | {figure.title}, {figure.unit} | " + " | ".join([*cells, ratio, goal, met]) + " |"
+    cells += [ratio, goal, met] if goals else [ratio]
+    return f"| {row.title} | {figure.title}, {figure.unit} | " + " | ".join(cells) + " |"
 
 
 def number(value) -> str:
@@ -140,6 +152,8 @@ PLOTS = (
     ("cpu.svg", "CPU of an event as it happens, µs (less is better)", ("tick-h1", "llm-h1", "tick-h2-tls"), 0),
     ("fire.svg", "CPU of a megabyte at full speed, ms (less is better)", ("fire-h1", "fire-h2-tls", "big-h1"), 0),
 )
+
+README_BEGIN, README_END = "<!-- benches/peers/run writes from here -->", "<!-- to here -->"
 
 HEAD = """# Weir beside its peers
 

@@ -38,6 +38,8 @@ use crate::{
 const TURN_BYTES_MIN: usize = 16 * 1024;
 /// The most that is gathered for one write, in bytes, if the route allows as much.
 const TURN_BYTES_MAX: usize = 256 * 1024;
+/// How many writes a stream may make in a row before others have their turn.
+const TURNS_MAX: usize = 4;
 
 /// A stream's response that hyper has let go of.
 pub(super) struct Taken {
@@ -140,7 +142,7 @@ impl Takeover {
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Done> {
-        loop {
+        for _ in 0..TURNS_MAX {
             if self.is_begun && self.is_unsent() {
                 match self.poll_unsent(cx, &mut connection.transport) {
                     Poll::Ready(Ok(())) => connection.link.end_turn(false),
@@ -169,6 +171,8 @@ impl Takeover {
                 self.turn_bytes = TURN_BYTES_MAX.min(self.turn_bytes * 2);
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Gathers what is ready, up to one write of it; pending where no more is.
