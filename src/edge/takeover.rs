@@ -28,7 +28,7 @@ use crate::{
     alarm::Alarm,
     proxy::{
         body::GRACE,
-        relay::{Given, Relay},
+        relay::{Given, Relay, Write},
     },
     upstream::source::Scratch,
 };
@@ -187,10 +187,11 @@ impl Takeover {
         while out.len() < self.turn_bytes - self.turn_bytes / 4 {
             let piece = self.message.open_piece(out);
             let room = self.turn_bytes - piece.at();
+            let mut write = Write::new(scratch, out, room);
             let given = if has_given {
-                self.relay.poll_more(cx, scratch, out, room)
+                self.relay.poll_more(cx, &mut write)
             } else {
-                self.relay.poll_next(cx, scratch, out, room)
+                self.relay.poll_next(cx, &mut write)
             };
             if let Poll::Ready(Given::Bytes) = given {
                 self.message.close_piece(&piece, out);

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     output::Output,
-    relay::{Given, Relay},
+    relay::{Given, Relay, Write},
 };
 use crate::{
     alarm::Alarm,
@@ -139,7 +139,7 @@ impl Stream {
         let Buffers { scratch, output } = &*self.buffers;
         let (relay, room) = (&mut self.relay, self.given_bytes_max);
         let polled = output.with(|out| {
-            let given = relay.poll_next(cx, scratch, out, room);
+            let given = relay.poll_next(cx, &mut Write::new(scratch, out, room));
             given.map(|given| (given, Bytes::copy_from_slice(out)))
         });
         let (given, bytes) = ready!(polled);

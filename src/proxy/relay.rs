@@ -66,6 +66,25 @@ pub(super) struct Opened {
     pub(super) lease: Lease,
 }
 
+/// One write that is being gathered.
+pub struct Write<'a> {
+    scratch: &'a Scratch,
+    out: &'a mut Vec<u8>,
+    /// How long `out` may become, but for one event.
+    limit: usize,
+}
+
+impl<'a> Write<'a> {
+    /// Gathers into `out`, at most `room` bytes more.
+    pub fn new(scratch: &'a Scratch, out: &'a mut Vec<u8>, room: usize) -> Self {
+        Self {
+            scratch,
+            limit: out.len() + room,
+            out,
+        }
+    }
+}
+
 /// What a relay is made of.
 pub(super) struct Parts {
     pub(super) feed: Feed,
@@ -171,22 +190,17 @@ impl Relay {
         &self.parts.link
     }
 
-    /// What is ready now: bytes are appended to `out`, at most `room` of them (and one event).
-    pub fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &Scratch,
-        out: &mut Vec<u8>,
-        room: usize,
-    ) -> Poll<Given> {
-        let limit = out.len() + room.min(self.parts.route.policy.limits.buffer_bytes_max);
+    /// What is ready now: bytes are appended, at most as many as have room (and one event).
+    pub fn poll_next(&mut self, cx: &mut Context<'_>, write: &mut Write<'_>) -> Poll<Given> {
+        let allowed = self.parts.route.policy.limits.buffer_bytes_max;
+        write.limit = write.limit.min(write.out.len() + allowed);
         loop {
             match &mut self.phase {
                 Phase::Flowing => {
-                    let before = out.len();
-                    ready!(self.poll_flowing(cx, scratch, out, limit));
-                    if out.len() > before {
-                        return self.given(out.len() - before);
+                    let before = write.out.len();
+                    ready!(self.poll_flowing(cx, write));
+                    if write.out.len() > before {
+                        return self.given(write.out.len() - before);
                     }
                 }
                 Phase::Closing {
@@ -195,7 +209,7 @@ impl Relay {
                     is_cut,
                 } => {
                     if let Some(byte) = last_byte.take() {
-                        out.push(byte);
+                        write.out.push(byte);
                         return self.given(1);
                     }
                     let given = match trailers.take() {
@@ -213,23 +227,17 @@ impl Relay {
 
     /// The same after bytes were given in this very poll: the source is not asked again where it had no
     /// more.
-    pub fn poll_more(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &Scratch,
-        out: &mut Vec<u8>,
-        room: usize,
-    ) -> Poll<Given> {
+    pub fn poll_more(&mut self, cx: &mut Context<'_>, write: &mut Write<'_>) -> Poll<Given> {
         if matches!(self.phase, Phase::Flowing) && self.is_dry {
-            let before = out.len();
+            let before = write.out.len();
             let is_converted = self.parts.transcoder.is_some();
             let window = is_converted.then(|| self.parts.watch.poll(cx)).flatten();
-            ready!(self.poll_silence(cx, window, out));
-            if out.len() > before {
-                return self.given(out.len() - before);
+            ready!(self.poll_silence(cx, window, write.out));
+            if write.out.len() > before {
+                return self.given(write.out.len() - before);
             }
         }
-        self.poll_next(cx, scratch, out, room)
+        self.poll_next(cx, write)
     }
 
     fn given(&mut self, bytes: usize) -> Poll<Given> {
@@ -239,60 +247,48 @@ impl Relay {
     }
 
     /// Appends what is ready now; ready without bytes where the phase has changed.
-    fn poll_flowing(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &Scratch,
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> Poll<()> {
+    fn poll_flowing(&mut self, cx: &mut Context<'_>, write: &mut Write<'_>) -> Poll<()> {
         if let Err(fault) = self.await_reply(cx) {
-            self.fail(&fault, out);
+            self.fail(&fault, write.out);
             return Poll::Ready(());
         }
         if self.parts.transcoder.is_none() {
-            return self.poll_passing(cx, scratch, out, limit);
+            return self.poll_passing(cx, write);
         }
         let window = self.parts.watch.poll(cx);
         if let Some(alarm) = self.timers.overdue(self.parts.terms(window)) {
-            self.sound(alarm, out);
+            self.sound(alarm, write.out);
             return Poll::Ready(());
         }
-        let before = out.len();
-        match self.gather(cx, scratch, out, limit) {
+        let before = write.out.len();
+        match self.gather(cx, write) {
             Ok(Gathered::End) => self.end(Ending::Complete, None),
-            Ok(Gathered::Waiting | Gathered::Full) if out.len() > before => {}
-            Ok(_) => return self.poll_silence(cx, window, out),
-            Err(fault) => self.fail(&fault, out),
+            Ok(Gathered::Waiting | Gathered::Full) if write.out.len() > before => {}
+            Ok(_) => return self.poll_silence(cx, window, write.out),
+            Err(fault) => self.fail(&fault, write.out),
         }
         Poll::Ready(())
     }
 
     /// Converts what is ready, at most one write of it (and one event).
-    fn gather(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &Scratch,
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<Gathered, Fault> {
+    fn gather(&mut self, cx: &mut Context<'_>, write: &mut Write<'_>) -> Result<Gathered, Fault> {
         // Events are longer than their records: what is read must usually fit, or it is copied to be held.
-        let enough = limit - (limit - out.len()) / 4;
+        let enough = write.limit - (write.limit - write.out.len()) / 4;
         loop {
             if let Some(held) = self.held.take() {
-                self.convert(&held, out, limit)?;
+                self.convert(&held, write)?;
             }
-            if out.len() >= enough {
+            if write.out.len() >= enough {
                 return Ok(Gathered::Full);
             }
-            let mut lent = scratch.lend();
-            let room = (enough - out.len()).min(lent.len());
+            let mut lent = write.scratch.lend();
+            let room = (enough - write.out.len()).min(lent.len());
             match self.poll_source(cx, &mut lent[..room]) {
                 Poll::Pending => return Ok(Gathered::Waiting),
-                Poll::Ready(Ok(Fill::Scratch(range))) => self.convert(&lent[range], out, limit)?,
-                Poll::Ready(Ok(Fill::Bytes(chunk))) => self.convert(&chunk, out, limit)?,
+                Poll::Ready(Ok(Fill::Scratch(range))) => self.convert(&lent[range], write)?,
+                Poll::Ready(Ok(Fill::Bytes(chunk))) => self.convert(&chunk, write)?,
                 Poll::Ready(Ok(Fill::End { end, .. })) => {
-                    self.finish(end, out)?;
+                    self.finish(end, write.out)?;
                     return Ok(Gathered::End);
                 }
                 Poll::Ready(Err(fault)) => return Err(fault),
@@ -300,13 +296,13 @@ impl Relay {
         }
     }
 
-    /// Appends the events of `came` until `out` is full, and holds the rest.
-    fn convert(&mut self, came: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), Fault> {
+    /// Appends the events of `came` until the write is full, and holds the rest.
+    fn convert(&mut self, came: &[u8], write: &mut Write<'_>) -> Result<(), Fault> {
         let Some(transcoder) = self.parts.transcoder.as_mut() else {
             return Ok(());
         };
         let mut rest = came;
-        let events = transcoder.push(&mut rest, out, limit)?;
+        let events = transcoder.push(&mut rest, write.out, write.limit)?;
         self.parts.record.count_events(events, self.timers.last());
         if !rest.is_empty() {
             self.held = Some(Box::new(Bytes::copy_from_slice(rest)));
@@ -322,31 +318,27 @@ impl Relay {
         Ok(())
     }
 
-    fn poll_passing(
-        &mut self,
-        cx: &mut Context<'_>,
-        scratch: &Scratch,
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> Poll<()> {
-        let before = out.len();
-        let limit = limit - before;
+    fn poll_passing(&mut self, cx: &mut Context<'_>, write: &mut Write<'_>) -> Poll<()> {
+        let before = write.out.len();
+        let limit = write.limit - before;
         let filled = if let Some(held) = self.held.take() {
             Poll::Ready(Ok(Fill::Bytes(*held)))
         } else {
-            let mut lent = scratch.lend();
+            let mut lent = write.scratch.lend();
             let room = limit.min(lent.len());
             let filled = self.poll_source(cx, &mut lent[..room]);
             if let Poll::Ready(Ok(Fill::Scratch(range))) = &filled {
-                out.extend_from_slice(&lent[range.clone()]);
+                write.out.extend_from_slice(&lent[range.clone()]);
             }
             filled
         };
         match filled {
-            Poll::Pending => return self.poll_silence(cx, None, out),
+            Poll::Pending => return self.poll_silence(cx, None, write.out),
             Poll::Ready(Ok(Fill::Scratch(_))) => {}
             Poll::Ready(Ok(Fill::Bytes(mut chunk))) => {
-                out.extend_from_slice(&chunk.split_to(chunk.len().min(limit)));
+                write
+                    .out
+                    .extend_from_slice(&chunk.split_to(chunk.len().min(limit)));
                 self.held = (!chunk.is_empty()).then(|| Box::new(chunk));
             }
             Poll::Ready(Ok(Fill::End { trailers, .. })) => {
@@ -354,13 +346,13 @@ impl Relay {
                 return Poll::Ready(());
             }
             Poll::Ready(Err(fault)) => {
-                self.fail(&fault, out);
+                self.fail(&fault, write.out);
                 return Poll::Ready(());
             }
         }
-        let passed = (out.len() - before) as u64;
+        let passed = (write.out.len() - before) as u64;
         if self.length == NonZeroU64::new(self.parts.record.bytes + passed) {
-            self.end_by_length(cx, scratch);
+            self.end_by_length(cx, write.scratch);
         }
         Poll::Ready(())
     }

@@ -83,7 +83,9 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
 /// What the relay gives now; `None` where it waits.
 async fn look(relay: &mut Relay) -> Option<Vec<u8>> {
     let (scratch, mut out) = (Scratch::default(), Vec::new());
-    let given = poll_fn(|cx| Poll::Ready(relay.poll_next(cx, &scratch, &mut out, 1024))).await;
+    let given =
+        poll_fn(|cx| Poll::Ready(relay.poll_next(cx, &mut Write::new(&scratch, &mut out, 1024))))
+            .await;
     matches!(given, Poll::Ready(Given::Bytes)).then_some(out)
 }
 
