@@ -6,7 +6,12 @@ use std::{
     process::ExitCode,
 };
 
+use tikv_jemallocator::Jemalloc;
 use weir::cli::{Cli, Command, Exit, check, convert, demo, run};
+
+/// Gives back to the system, within seconds, what streams that have ended held; the C library's keeps it.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::read(env::args_os()) {
