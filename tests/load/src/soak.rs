@@ -215,10 +215,10 @@ const SLOW_RECEIVE_BYTES: usize = 16 * 1024;
 const SLOW_WINDOW_BYTES: u32 = 65_535;
 /// The slow readers have all come and gone once.
 const WARM_UP_MIN: Duration = Duration::from_secs(20);
-const WARM_UP_MAX: Duration = Duration::from_mins(1);
+const WARM_UP_MAX: Duration = Duration::from_mins(3);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
-const REST: Duration = Duration::from_secs(2);
-const REST_ROUNDS_MAX: u32 = 15;
+const REST: Duration = Duration::from_secs(5);
+const REST_ROUNDS_MAX: u32 = 6;
 /// A tenth may be left.
 const KEPT_PART_MAX: u64 = 10;
