@@ -11,7 +11,16 @@ use std::hint::black_box;
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
-use weir::transcode::{framing::by_name, mapping, transcoder::Transcoder};
+use weir::transcode::{
+    framing::{Opening, by_name},
+    mapping,
+    transcoder::Transcoder,
+};
+
+const OPENING: Opening<'_> = Opening {
+    record_bytes_max: 1 << 20,
+    content_type: "",
+};
 
 /// How much one case turns, in bytes.
 const INPUT_BYTES: usize = 64 * 1024;
@@ -29,7 +38,7 @@ fn case(framing: &str, record_bytes: usize, before: &str, after: &str) -> Case {
     let one = format!("{before}{{\"text\":\"{filler}\"}}{after}");
     let from = by_name(framing).expect("a framing of the registry");
     Case {
-        transcoder: Transcoder::new(from, &mapping::Settings::default(), 1 << 20),
+        transcoder: Transcoder::new(from, &OPENING, &mapping::Settings::default()),
         input: one.repeat(INPUT_BYTES / one.len()).into_bytes(),
         out: Vec::with_capacity(4 * INPUT_BYTES),
     }

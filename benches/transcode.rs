@@ -7,7 +7,16 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use weir::transcode::{framing::by_name, mapping, transcoder::Transcoder};
+use weir::transcode::{
+    framing::{Opening, by_name},
+    mapping,
+    transcoder::Transcoder,
+};
+
+const OPENING: Opening<'_> = Opening {
+    record_bytes_max: 1 << 20,
+    content_type: "",
+};
 
 /// The whole length of a record's data, in bytes.
 const RECORD_BYTES: [usize; 3] = [16, 200, 1024];
@@ -47,8 +56,8 @@ fn turn(criterion: &mut Criterion, framing: &str, before: &[u8], after: &[u8]) {
             });
             let mut transcoder = Transcoder::new(
                 by_name(framing).expect("a framing of the registry"),
+                &OPENING,
                 &mapping::Settings::default(),
-                1 << 20,
             );
             let mut out = Vec::new();
             group.bench_function(BenchmarkId::new("events", record_bytes), |bencher| {

@@ -41,7 +41,7 @@ use crate::{
         table::{Asked, Table},
     },
     transcode::{
-        framing::{FRAMINGS, Framing},
+        framing::{FRAMINGS, Framing, Opening},
         inflate::Inflater,
         transcoder::Transcoder,
     },
@@ -187,7 +187,9 @@ impl Proxy {
         let opened = match negotiated.plan {
             Plan::Pass => Err(source),
             Plan::Convert(framing) => {
-                plain(&head.headers, source).map(|source| (source, transcoder(policy, framing)))
+                let transcoder =
+                    transcoder(policy, framing, negotiate::content_type(&head.headers));
+                plain(&head.headers, source).map(|source| (source, transcoder))
             }
         };
         headers::strip_hop_by_hop(&mut head.headers);
@@ -241,7 +243,8 @@ impl Proxy {
         };
         record.status = Some(head.status);
         let feed = Feed::Awaited(Box::pin(opened));
-        let heartbeats = transcoder(&exchange.route.policy, any_framing(&exchange.route.policy));
+        let policy = &exchange.route.policy;
+        let heartbeats = transcoder(policy, any_framing(policy), "");
         let relay = self.relay(exchange, feed, Some(heartbeats), record);
         exchange.response(head, self.stream(exchange, relay.begun()))
     }
@@ -384,13 +387,17 @@ fn open_late(policy: &Policy, wants: &Wants, reply: Reply) -> Result<Opened, Fau
         .map_err(|_| fault("the upstream's reply has an unknown content coding".to_owned()))?;
     Ok(Opened {
         source,
-        transcoder: transcoder(policy, framing),
+        transcoder: transcoder(policy, framing, negotiate::content_type(&head.headers)),
         lease,
     })
 }
 
-fn transcoder(policy: &Policy, framing: &'static Framing) -> Transcoder {
-    Transcoder::new(framing, &policy.event, policy.limits.record_bytes_max)
+fn transcoder(policy: &Policy, framing: &'static Framing, content_type: &str) -> Transcoder {
+    let opening = Opening {
+        record_bytes_max: policy.limits.record_bytes_max,
+        content_type,
+    };
+    Transcoder::new(framing, &opening, &policy.event)
 }
 
 /// A framing to write heartbeats and errors with before the reply's own is known.

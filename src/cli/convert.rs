@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{ConvertArgs, Exit};
 use crate::transcode::{
-    framing::{DecodeError, EndOfInput, Framing},
+    framing::{DecodeError, EndOfInput, Framing, Opening},
     mapping,
     transcoder::Transcoder,
 };
@@ -88,7 +88,11 @@ pub fn run(
         event,
         record_bytes_max,
     } = conversion;
-    let mut transcoder = Transcoder::new(from, event, *record_bytes_max);
+    let opening = Opening {
+        record_bytes_max: *record_bytes_max,
+        content_type: "",
+    };
+    let mut transcoder = Transcoder::new(from, &opening, event);
     let (mut chunk, mut out) = (vec![0; CHUNK_BYTES], Vec::new());
     loop {
         let length = match input.read(&mut chunk) {

@@ -20,6 +20,8 @@ pub(super) enum Ending {
     TotalTimeout,
     /// A record was longer than it may be.
     RecordTooLarge,
+    /// The upstream's bytes break the rules of their framing.
+    BadFraming,
     /// We are stopping.
     Drained,
     /// The client left first.
@@ -41,6 +43,7 @@ impl Ending {
             Self::IdleTimeout => "idle_timeout",
             Self::TotalTimeout => "total_timeout",
             Self::RecordTooLarge => "record_too_large",
+            Self::BadFraming => "bad_framing",
             Self::Drained => "drained",
             Self::ClientGone => "client_gone",
             Self::ClientStalled => "client_stalled",
@@ -73,6 +76,8 @@ impl From<DecodeError> for Fault {
         let ending = match error {
             DecodeError::RecordTooLarge { .. } => Ending::RecordTooLarge,
             DecodeError::Truncated { .. } => Ending::UpstreamTruncated,
+            DecodeError::BadFraming { .. } => Ending::BadFraming,
+            DecodeError::Reported { .. } => Ending::UpstreamError,
         };
         Self::new(ending, error.to_string())
     }

@@ -151,11 +151,15 @@ fn is_page(reply_type: &str) -> bool {
 
 /// The media type of a message in lower case, without parameters; empty where it has none.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let media_type = content_type(headers).split(';').next();
+    media_type.unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The content type of a message as it is written, with its parameters; empty where it has none.
+pub(super) fn content_type(headers: &HeaderMap) -> &str {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(|value| value.trim().to_ascii_lowercase())
         .unwrap_or_default()
 }
 

@@ -20,12 +20,23 @@ pub struct Framing {
     /// The media types (without parameters, lower case) that `auto` takes for this framing; an entry
     /// that begins with `+` stands for every type with that structured suffix (RFC 6839).
     pub content_types: &'static [&'static str],
-    /// Makes a decoder for one stream, whose records hold at most this many bytes.
-    pub decoder: fn(record_bytes_max: usize) -> Box<dyn Decoder>,
+    /// Makes a decoder for one stream.
+    pub decoder: fn(opening: &Opening<'_>) -> Box<dyn Decoder>,
+    /// The content type that `sample` came with; empty where it says nothing.
+    pub sample_content_type: &'static str,
     /// A stream as a real sender writes it.
     pub sample: &'static [u8],
     /// The data of the records in `sample`.
     pub sample_records: &'static [&'static [u8]],
+}
+
+/// What is known of a stream before its first byte.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// The longest record, in bytes without its delimiter.
+    pub record_bytes_max: usize,
+    /// The reply's content type with its parameters, as it was written; empty where there is none.
+    pub content_type: &'a str,
 }
 
 impl std::fmt::Debug for Framing {
@@ -57,6 +68,12 @@ pub trait Decoder {
 
     /// How many bytes of an incomplete record are carried.
     fn carried_bytes(&self) -> usize;
+
+    /// Whether the framing's own end has come, after which no record can: a cut of the connection
+    /// behind it takes nothing away (invariant 7). Framings without an end of their own never say so.
+    fn has_ended(&self) -> bool {
+        false
+    }
 }
 
 /// How sure we are that the input ended where its sender meant it to.
@@ -97,6 +114,20 @@ pub enum DecodeError {
         framing: &'static str,
         /// How much of the record had come.
         carried_bytes: usize,
+    },
+    /// The bytes break the framing's rules.
+    #[error("{framing}: {reason}")]
+    BadFraming {
+        /// The framing's name.
+        framing: &'static str,
+        /// Which rule, as the end of a sentence; never a payload.
+        reason: &'static str,
+    },
+    /// The upstream itself said, in the framing's own way, that it failed.
+    #[error("the upstream reported {report}")]
+    Reported {
+        /// What it said, in one line of bounded length.
+        report: String,
     },
 }
 

@@ -1,7 +1,7 @@
 //! The whole turn of one stream: chunk → records → events.
 
 use super::{
-    framing::{DecodeError, Decoder, EndOfInput, Framing, Record},
+    framing::{DecodeError, Decoder, EndOfInput, Framing, Opening, Record},
     mapping::{self, Mapping},
     output::{Encoder, sse::Sse},
 };
@@ -19,9 +19,9 @@ pub struct Transcoder {
 impl Transcoder {
     /// Makes the transcoder of one stream.
     #[must_use]
-    pub fn new(from: &Framing, event: &mapping::Settings, record_bytes_max: usize) -> Self {
+    pub fn new(from: &Framing, opening: &Opening<'_>, event: &mapping::Settings) -> Self {
         Self {
-            decoder: (from.decoder)(record_bytes_max),
+            decoder: (from.decoder)(opening),
             mapping: Mapping::new(event),
             encoder: Sse,
         }
@@ -86,6 +86,12 @@ impl Transcoder {
     /// Appends the reconnection time told to the client when the stream is drained.
     pub fn retry(&self, retry_ms: u64, out: &mut Vec<u8>) {
         self.encoder.retry(retry_ms, out);
+    }
+
+    /// Whether the framing's own end has come, so that a cut takes nothing away any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.decoder.has_ended()
     }
 
     /// How many bytes of an incomplete record are carried.

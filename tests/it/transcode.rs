@@ -8,7 +8,7 @@ use proptest::{
 };
 use serde_json::Value;
 use weir::transcode::{
-    framing::{DecodeError, EndOfInput, FRAMINGS, Framing, by_name},
+    framing::{DecodeError, EndOfInput, FRAMINGS, Framing, Opening, by_name},
     mapping,
     output::FieldValue,
     transcoder::Transcoder,
@@ -62,7 +62,7 @@ impl Hand {
 /// Turns `input` and checks, after every call, that the output ends at an event's end, keeps its
 /// bound, and shows the client as many events as were counted.
 fn turn(from: &Framing, event: &mapping::Settings, input: &[u8], hand: &Hand) -> Outcome {
-    let mut transcoder = Transcoder::new(from, event, hand.record_bytes_max);
+    let mut transcoder = open(from, event, hand.record_bytes_max);
     let mut reader = SseReader::default();
     let mut outcome = Outcome {
         out: Vec::new(),
@@ -98,6 +98,15 @@ fn turn(from: &Framing, event: &mapping::Settings, input: &[u8], hand: &Hand) ->
     let counted = transcoder.finish(hand.end, &mut out);
     take(&out, counted);
     outcome
+}
+
+/// A transcoder as for the framing's sample.
+fn open(from: &Framing, event: &mapping::Settings, record_bytes_max: usize) -> Transcoder {
+    let opening = Opening {
+        record_bytes_max,
+        content_type: from.sample_content_type,
+    };
+    Transcoder::new(from, &opening, event)
 }
 
 /// Bytes that are likely to hurt: delimiters, field names, halves of characters, marks.
@@ -255,11 +264,14 @@ proptest! {
     #[test]
     fn nothing_torn_stands_before_a_heartbeat_or_an_error(input in bytes(), hand in hand()) {
         for framing in FRAMINGS {
-            let mut transcoder = Transcoder::new(framing, &settings(), 1 << 20);
+            let mut transcoder = open(framing, &settings(), 1 << 20);
             let (mut reader, mut out) = (SseReader::default(), Vec::new());
-            for mut chunk in hand.chunks(&input) {
+            'stream: for mut chunk in hand.chunks(&input) {
                 while !chunk.is_empty() {
-                    transcoder.push(&mut chunk, &mut out, hand.out_bytes_max).unwrap();
+                    let pushed = transcoder.push(&mut chunk, &mut out, hand.out_bytes_max);
+                    if pushed.is_err() {
+                        break 'stream;
+                    }
                     transcoder.heartbeat(&mut out);
                     reader.push(&out);
                     prop_assert!(reader.is_between_events());
@@ -269,9 +281,9 @@ proptest! {
             transcoder.error("idle_timeout", "nothing\ncame", &mut out);
             transcoder.retry(2000, &mut out);
             let events = reader.push(&out);
-            prop_assert_eq!(events.len(), 1);
-            prop_assert_eq!(&events[0].name, "stream-error");
-            let error: Value = serde_json::from_str(&events[0].data).unwrap();
+            let last = events.last().unwrap();
+            prop_assert_eq!(&last.name, "stream-error");
+            let error: Value = serde_json::from_str(&last.data).unwrap();
             prop_assert_eq!(&error["code"], "idle_timeout");
             prop_assert_eq!(&error["message"], "nothing\ncame");
             prop_assert_eq!(reader.retry_ms(), Some(2000));
@@ -333,7 +345,7 @@ fn events_before_a_fault_are_whole() {
 #[test]
 fn output_passes_its_bound_by_one_event_at_most() {
     let input = "{\"n\":1}\n".repeat(1000);
-    let mut transcoder = Transcoder::new(
+    let mut transcoder = open(
         by_name("ndjson").unwrap(),
         &mapping::Settings::default(),
         100,

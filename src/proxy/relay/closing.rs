@@ -51,6 +51,13 @@ impl Relay {
         let Some(transcoder) = &self.parts.transcoder else {
             return self.close(fault.ending, None, None, true);
         };
+        let is_cut = matches!(
+            fault.ending,
+            Ending::UpstreamTruncated | Ending::IdleTimeout
+        );
+        if is_cut && transcoder.has_ended() {
+            return self.end(Ending::Complete, None);
+        }
         transcoder.error(fault.ending.code(), &fault.message, out);
         let last_byte = self
             .parts

@@ -68,9 +68,13 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
     };
     let now = Instant::now();
     let ndjson = framing::by_name("ndjson").unwrap();
+    let opening = framing::Opening {
+        record_bytes_max: 1024,
+        content_type: "",
+    };
     let parts = Parts {
         feed: Feed::Open(Rc::new(RefCell::new(Silent))),
-        transcoder: Some(Transcoder::new(ndjson, &route.policy.event, 1024)),
+        transcoder: Some(Transcoder::new(ndjson, &opening, &route.policy.event)),
         route: Arc::new(route),
         link: StreamLink::new(Rc::clone(connection)),
         watch: Rc::new(Drain::default()).watch(),

@@ -1,6 +1,6 @@
 //! What do the tests of all framings share?
 
-use super::{DecodeError, EndOfInput, FRAMINGS, Framing};
+use super::{DecodeError, Decoder, EndOfInput, FRAMINGS, Framing, Opening};
 
 /// A record that owns its bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,14 @@ impl Outcome {
     }
 }
 
+/// A decoder as for the framing's sample.
+fn open(framing: &Framing, record_bytes_max: usize) -> Box<dyn Decoder> {
+    (framing.decoder)(&Opening {
+        record_bytes_max,
+        content_type: framing.sample_content_type,
+    })
+}
+
 /// Decodes `chunks` to the end or the first fault.
 pub(super) fn decode(
     framing: &Framing,
@@ -32,7 +40,7 @@ pub(super) fn decode(
     end: EndOfInput,
     record_bytes_max: usize,
 ) -> Outcome {
-    let mut decoder = (framing.decoder)(record_bytes_max);
+    let mut decoder = open(framing, record_bytes_max);
     let mut outcome = Outcome::default();
     let mut own = |record: super::Record<'_>| {
         outcome.records.push(Owned {
@@ -107,7 +115,7 @@ pub(super) fn every_split(framing: &Framing, input: &[u8], end: EndOfInput, max:
 
 /// Each chunk completes so many records at once, not with the next chunk.
 pub(super) fn prompt(framing: &Framing, chunks: &[(&[u8], usize)]) {
-    let mut decoder = (framing.decoder)(1000);
+    let mut decoder = open(framing, 1000);
     for (chunk, count) in chunks {
         let (mut chunk, mut counted) = (*chunk, 0);
         loop {
@@ -148,7 +156,7 @@ pub(super) fn limit(framing: &Framing, before: &[u8], after: &[u8]) {
 
 /// After these chunks nothing is carried.
 pub(super) fn idle(framing: &Framing, chunks: &[&[u8]]) {
-    let mut decoder = (framing.decoder)(1000);
+    let mut decoder = open(framing, 1000);
     for chunk in chunks {
         let mut chunk = *chunk;
         loop {

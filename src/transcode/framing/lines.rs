@@ -10,7 +10,8 @@ use super::{DecodeError, Decoder, EndOfInput, Framing, Record, bom::Bom, cutter:
 pub const FRAMING: Framing = Framing {
     name: "lines",
     content_types: &[],
-    decoder: |record_bytes_max| Box::new(Lines::new(record_bytes_max)),
+    decoder: |opening| Box::new(Lines::new(opening.record_bytes_max)),
+    sample_content_type: "",
     sample: b"\xEF\xBB\xBFone\n\ntwo\r\n\r\nthree\rfour\r\r\xC3\xBC \nlast",
     sample_records: &[
         b"one",

@@ -22,7 +22,8 @@ pub const FRAMING: Framing = Framing {
         "+ndjson",
         "+jsonl",
     ],
-    decoder: |record_bytes_max| Box::new(Ndjson::new(record_bytes_max)),
+    decoder: |opening| Box::new(Ndjson::new(opening.record_bytes_max)),
+    sample_content_type: "",
     sample: b"\xEF\xBB\xBF{\"a\":\"\xC3\xBC\\n\"}\n\n \t\r\n{\"b\":2}\r\n[3]\n{\"last\":true}",
     sample_records: &[
         b"{\"a\":\"\xC3\xBC\\n\"}",

@@ -12,7 +12,8 @@ use super::{DecodeError, Decoder, EndOfInput, Framing, Record, bom::Bom};
 pub const FRAMING: Framing = Framing {
     name: "sse",
     content_types: &["text/event-stream"],
-    decoder: |record_bytes_max| Box::new(Sse::new(record_bytes_max)),
+    decoder: |opening| Box::new(Sse::new(opening.record_bytes_max)),
+    sample_content_type: "",
     sample: b"\xEF\xBB\xBF: hi\nid: 1\r\nevent: tick\r\ndata: a\r\ndata:b\r\n\r\ndata\rretry: 9\r\rid\n\n\
         : x\n\nid:2\ntype: y\ndata:  \xC3\xBC\n\ndata: [DONE]\n\n",
     sample_records: &[b"a\nb", b"", b" \xC3\xBC", b"[DONE]"],
