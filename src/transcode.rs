@@ -5,6 +5,7 @@
 pub mod framing;
 pub mod heartbeat;
 pub mod inflate;
+pub mod json;
 pub mod mapping;
 pub mod output;
 pub mod transcoder;
