@@ -6,20 +6,15 @@
 
 #![allow(missing_docs, reason = "the macros make modules that cannot carry any")]
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
 use weir::transcode::{
-    framing::{Opening, by_name},
-    mapping,
-    transcoder::Transcoder,
-};
-
-const OPENING: Opening<'_> = Opening {
-    record_bytes_max: 1 << 20,
-    content_type: "",
+    framing::by_name,
+    output::OUTPUTS,
+    transcoder::{Transcoder, Turn},
 };
 
 /// How much one case turns, in bytes.
@@ -38,7 +33,7 @@ fn case(framing: &str, record_bytes: usize, before: &str, after: &str) -> Case {
     let one = format!("{before}{{\"text\":\"{filler}\"}}{after}");
     let from = by_name(framing).expect("a framing of the registry");
     Case {
-        transcoder: Transcoder::new(from, &OPENING, &mapping::Settings::default()),
+        transcoder: Transcoder::new(&Turn::new(from, OUTPUTS[0], 1 << 20), &Arc::default()),
         input: one.repeat(INPUT_BYTES / one.len()).into_bytes(),
         out: Vec::with_capacity(4 * INPUT_BYTES),
     }

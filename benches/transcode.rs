@@ -4,18 +4,13 @@
 //! same bytes in the same run, so that the ratio holds on any machine. Criterion's `elem/s` are
 //! records: 1 s divided by it is the cost of one.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use weir::transcode::{
-    framing::{Opening, by_name},
-    mapping,
-    transcoder::Transcoder,
-};
-
-const OPENING: Opening<'_> = Opening {
-    record_bytes_max: 1 << 20,
-    content_type: "",
+    framing::by_name,
+    output::OUTPUTS,
+    transcoder::{Transcoder, Turn},
 };
 
 /// The whole length of a record's data, in bytes.
@@ -54,11 +49,9 @@ fn turn(criterion: &mut Criterion, framing: &str, before: &[u8], after: &[u8]) {
                 "bytes" => Throughput::Bytes(input.len() as u64),
                 _ => Throughput::Elements(count),
             });
-            let mut transcoder = Transcoder::new(
-                by_name(framing).expect("a framing of the registry"),
-                &OPENING,
-                &mapping::Settings::default(),
-            );
+            let from = by_name(framing).expect("a framing of the registry");
+            let mut transcoder =
+                Transcoder::new(&Turn::new(from, OUTPUTS[0], 1 << 20), &Arc::default());
             let mut out = Vec::new();
             group.bench_function(BenchmarkId::new("events", record_bytes), |bencher| {
                 bencher.iter(|| {

@@ -5,6 +5,7 @@ mod conversion;
 pub mod convert;
 pub mod demo;
 pub mod log;
+pub mod progress;
 pub mod run;
 
 use std::{
@@ -20,7 +21,10 @@ use clap::{
     error::ErrorKind,
 };
 
-use crate::transcode::framing::{self, Framing};
+use crate::transcode::{
+    framing::{self, Framing},
+    output::{self, Output},
+};
 
 /// A reverse proxy that turns the streams of legacy backends into Server-Sent Events.
 #[derive(Debug, Parser)]
@@ -92,18 +96,29 @@ pub struct CheckArgs {
     /// The configuration to check
     #[arg(value_name = "FILE", default_value = CONFIG)]
     pub file: PathBuf,
+    /// Print the configuration with what each preset stands for in its place
+    #[arg(long)]
+    pub expand: bool,
 }
 
 /// `weir convert`
 #[derive(Debug, Clone, Args)]
 pub struct ConvertArgs {
-    /// How the records of the input are delimited
+    /// How the records of the input are delimited; may be left out where a route or a content type says it
     #[arg(long, value_name = "FRAMING", value_parser = framings())]
-    pub from: &'static Framing,
-    /// What to write
-    #[arg(long, value_name = "OUTPUT", value_parser = ["sse"], default_value = "sse")]
-    pub to: String,
-    /// Take the event and the limits from a route of this file
+    pub from: Option<&'static Framing>,
+    /// What to write [default: what the route says, else sse]
+    #[arg(long, value_name = "OUTPUT", value_parser = outputs())]
+    pub to: Option<&'static Output>,
+    /// The content type that the input came with, for its boundary, charset or header
+    #[arg(
+        long,
+        value_name = "TYPE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub content_type: String,
+    /// Convert as a route of this file says: its framing, mapping, end, charset and limits
     #[arg(long, value_name = "FILE", requires = "route")]
     pub config: Option<PathBuf>,
     /// The name of that route
@@ -184,6 +199,13 @@ impl Cli {
     }
 }
 
+/// Reads an output by its name; the registry says which there are.
+fn outputs() -> impl TypedValueParser<Value = &'static Output> {
+    let names = output::OUTPUTS.iter().map(|output| output.name);
+    PossibleValuesParser::new(names)
+        .try_map(|name| output::by_name(&name).ok_or("the registry of outputs changed meanwhile"))
+}
+
 /// Reads a framing by its name; the registry says which there are.
 fn framings() -> impl TypedValueParser<Value = &'static Framing> {
     let names = framing::FRAMINGS.iter().map(|framing| framing.name);
@@ -209,7 +231,9 @@ const CONVERT_EXAMPLES: &str = "\
 Examples:
   printf '{\"n\":1}\\n{\"n\":2}\\n' | weir convert --from ndjson
   tail -f app.log | weir convert --from lines
-  weir convert --from ndjson --config proxy.toml --route chat < reply.ndjson
+  weir convert --config proxy.toml --route chat < reply.ndjson
+  weir convert --from csv --to ndjson < table.csv
+  weir convert --from multipart --content-type 'multipart/mixed; boundary=\"-\"' < reply
 
 Ends with 65 where the input is broken or cut; the whole events before that are written.";
 

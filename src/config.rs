@@ -6,10 +6,12 @@
 //! settings that each component defines for itself.
 
 mod address;
+mod events;
 mod fault;
 mod keys;
 mod listeners;
 mod pattern;
+mod presets;
 mod routes;
 mod schema;
 mod section;
@@ -25,8 +27,11 @@ use std::{fs, path::Path, thread, time::Duration};
 use ipnet::IpNet;
 use toml::de::DeTable;
 
-pub use self::fault::{Faults, Remark};
-use self::{fault::Report, section::Section};
+use self::{fault::Report, presets::Presets, section::Section};
+pub use self::{
+    fault::{Faults, Remark},
+    presets::expand,
+};
 use crate::{edge, route, upstream};
 
 /// All that a file says, checked: every route's upstream exists, every file can be read.
@@ -91,6 +96,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     for error in &errors {
         report.syntax(error);
     }
+    let presets = Presets::new();
     let directory = path.parent().unwrap_or(Path::new(""));
     let file = Section::file(tree.get_ref(), &report);
     let process = file.section("process");
@@ -100,7 +106,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     let admin = file.section("admin").text("address", address::listener);
     let listeners = listeners::read(&file, directory, &trusted_proxies);
     let upstreams = upstreams::read(&file, directory);
-    let routes = routes::read(&file);
+    let routes = routes::read(&file, &presets);
     if !report.is_clean() {
         return Err(report.into_faults());
     }

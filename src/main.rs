@@ -7,7 +7,7 @@ use std::{
 };
 
 use tikv_jemallocator::Jemalloc;
-use weir::cli::{Cli, Command, Exit, check, convert, demo, run};
+use weir::cli::{Cli, Command, Exit, check, convert, demo, progress, run};
 
 /// Gives back to the system, within seconds, what streams that have ended held; the C library's keeps it.
 #[global_allocator]
@@ -28,7 +28,10 @@ fn main() -> ExitCode {
     };
     let exit = match cli.command() {
         Command::Check(args) => check::run(&args, &mut output, &mut errors),
-        Command::Convert(args) => convert::command(&args, io::stdin(), &mut output, &mut errors),
+        Command::Convert(args) => {
+            let input = progress::standard_input();
+            convert::command(&args, input, &mut output, &mut errors)
+        }
         Command::Demo(args) => demo::run(&args, &mut output, &mut errors),
         Command::Run(args) => run::run(&args, &mut output, &mut errors),
     };

@@ -29,7 +29,7 @@ use self::{
     ending::{Ending, Fault},
     inflated::Inflated,
     link::StreamLink,
-    negotiate::{Plan, Wants},
+    negotiate::{Chosen, Plan, Wants},
     record::{Record, Written},
     relay::{Feed, Opened, Parts, Relay},
 };
@@ -43,7 +43,8 @@ use crate::{
     transcode::{
         framing::{FRAMINGS, Framing, Opening},
         inflate::Inflater,
-        transcoder::Transcoder,
+        output::Output,
+        transcoder::{Transcoder, Turn},
     },
     upstream::{
         Reply, UpgradeReply, Upstream,
@@ -73,6 +74,14 @@ struct Exchange {
     upload: Rc<UploadWatch>,
 }
 
+/// What turns a reply into what the client is written.
+struct Conversion {
+    transcoder: Transcoder,
+    output: &'static Output,
+    /// Its type, by the name that the client used.
+    media_type: &'static str,
+}
+
 /// A reply on its way, within the route's time limit.
 type Answer = Pin<Box<dyn Future<Output = Result<Reply, Refusal>>>>;
 
@@ -81,7 +90,7 @@ enum Outcome {
     /// It answered.
     Reply(Exchange, Reply),
     /// It has not answered, and the route's patience is over: the client gets its head now.
-    Silence(Exchange, Answer),
+    Silence(Exchange, Chosen, Answer),
     /// It turned the connection into a tunnel.
     Tunnel(Exchange, OnUpgrade, tunnel::Switched),
 }
@@ -99,7 +108,9 @@ impl Proxy {
         let mut record = request::record(&request, &link, Instant::now());
         Ok(match self.ask(request, link, &mut record).await {
             Ok(Outcome::Reply(exchange, reply)) => self.respond(&exchange, reply, record),
-            Ok(Outcome::Silence(exchange, answer)) => self.commit(&exchange, answer, record),
+            Ok(Outcome::Silence(exchange, chosen, answer)) => {
+                self.commit(&exchange, chosen, answer, record)
+            }
             Ok(Outcome::Tunnel(exchange, client, reply)) => {
                 let (link, watch) = (exchange.link, self.drain.watch());
                 tunnel::open(client, reply, record, watch, link)
@@ -141,14 +152,14 @@ impl Proxy {
         let patience = policy
             .heartbeat
             .before_reply
-            .filter(|_| exchange.wants.takes_events(policy));
+            .zip(exchange.wants.output(policy));
         let mut answer = send(upstream, request, policy.timeouts.first_byte);
-        let Some(patience) = patience else {
+        let Some((patience, chosen)) = patience else {
             return Ok(Outcome::Reply(exchange, answer.await?));
         };
         match tokio::time::timeout(patience, &mut answer).await {
             Ok(reply) => Ok(Outcome::Reply(exchange, reply?)),
-            Err(_) => Ok(Outcome::Silence(exchange, answer)),
+            Err(_) => Ok(Outcome::Silence(exchange, chosen, answer)),
         }
     }
 
@@ -186,20 +197,19 @@ impl Proxy {
         let negotiated = negotiate::plan(policy, &exchange.wants, &head);
         let opened = match negotiated.plan {
             Plan::Pass => Err(source),
-            Plan::Convert(framing) => {
-                let transcoder =
-                    transcoder(policy, framing, negotiate::content_type(&head.headers));
-                plain(&head.headers, source).map(|source| (source, transcoder))
+            Plan::Convert(framing, chosen) => {
+                let conversion = Conversion::new(policy, framing, chosen, &head.headers);
+                plain(&head.headers, source).map(|source| (source, conversion))
             }
         };
         headers::strip_hop_by_hop(&mut head.headers);
         if negotiated.is_by_accept {
             headers::vary_by_accept(&mut head.headers);
         }
-        let (source, transcoder) = match opened {
-            Ok((source, transcoder)) => {
-                headers::converted(&mut head.headers);
-                (source, Some(transcoder))
+        let (source, conversion) = match opened {
+            Ok((source, conversion)) => {
+                headers::converted(&mut head.headers, conversion.media_type);
+                (source, Some(conversion))
             }
             Err(source) => (source, None),
         };
@@ -207,17 +217,17 @@ impl Proxy {
         record.status = Some(head.status);
         let feed = match source {
             Some(source) => Feed::Open(source),
-            None if transcoder.is_some() => Feed::Empty,
+            None if conversion.is_some() => Feed::Empty,
             None => {
                 record.ending = Ending::Complete;
                 return exchange.response(head, ResponseBody::empty());
             }
         };
         let length = headers::content_length(&head.headers);
-        if transcoder.is_none() && length.is_none() && exchange.version == Version::HTTP_10 {
+        if conversion.is_none() && length.is_none() && exchange.version == Version::HTTP_10 {
             exchange.link.connection.end_by_close();
         }
-        let relay = self.relay(exchange, feed, transcoder, record);
+        let relay = self.relay(exchange, feed, conversion, record);
         let relay = relay.holding(lease, length);
         exchange.response(head, self.stream(exchange, relay))
     }
@@ -226,12 +236,13 @@ impl Proxy {
     fn commit(
         &self,
         exchange: &Exchange,
+        chosen: Chosen,
         answer: Answer,
         mut record: Record,
     ) -> Response<ResponseBody> {
         let (mut head, ()) = Response::new(()).into_parts();
-        headers::converted(&mut head.headers);
-        if exchange.route.policy.to == To::Auto {
+        headers::converted(&mut head.headers, chosen.media_type);
+        if matches!(exchange.route.policy.to, To::Auto) {
             headers::vary_by_accept(&mut head.headers);
         }
         let (route, wants) = (Arc::clone(&exchange.route), exchange.wants.clone());
@@ -239,12 +250,13 @@ impl Proxy {
             let reply = answer
                 .await
                 .map_err(|refusal| Fault::new(Ending::UpstreamError, refusal.detail))?;
-            open_late(&route.policy, &wants, reply)
+            open_late(&route.policy, &wants, chosen, reply)
         };
         record.status = Some(head.status);
         let feed = Feed::Awaited(Box::pin(opened));
         let policy = &exchange.route.policy;
-        let heartbeats = transcoder(policy, any_framing(policy), "");
+        let heartbeats =
+            Conversion::new(policy, any_framing(policy), chosen, &HeaderMap::default());
         let relay = self.relay(exchange, feed, Some(heartbeats), record);
         exchange.response(head, self.stream(exchange, relay.begun()))
     }
@@ -253,15 +265,19 @@ impl Proxy {
         &self,
         exchange: &Exchange,
         feed: Feed,
-        transcoder: Option<Transcoder>,
+        conversion: Option<Conversion>,
         mut record: Record,
     ) -> Relay {
-        if transcoder.is_some() {
-            record.to = Written::Sse;
+        if let Some(conversion) = &conversion {
+            record.to = Written::Events(conversion.output);
         }
+        let heartbeat = &exchange.route.policy.heartbeat;
+        let has_heartbeats =
+            |conversion: &Conversion| conversion.output.has_heartbeats || heartbeat.is_asked_for;
         let parts = Parts {
             feed,
-            transcoder,
+            has_heartbeats: conversion.as_ref().is_some_and(has_heartbeats),
+            transcoder: conversion.map(|conversion| conversion.transcoder),
             route: Arc::clone(&exchange.route),
             link: Rc::clone(&exchange.link),
             watch: self.drain.watch(),
@@ -367,7 +383,12 @@ fn plain(
 }
 
 /// What the relay needs of a reply that came after the response's head.
-fn open_late(policy: &Policy, wants: &Wants, reply: Reply) -> Result<Opened, Fault> {
+fn open_late(
+    policy: &Policy,
+    wants: &Wants,
+    chosen: Chosen,
+    reply: Reply,
+) -> Result<Opened, Fault> {
     let fault = |message: String| Fault::new(Ending::UpstreamError, message);
     let Reply {
         head,
@@ -377,7 +398,7 @@ fn open_late(policy: &Policy, wants: &Wants, reply: Reply) -> Result<Opened, Fau
     if !head.status.is_success() {
         return Err(fault(format!("the upstream answered {}", head.status)));
     }
-    let Plan::Convert(framing) = negotiate::plan(policy, wants, &head).plan else {
+    let Some(framing) = negotiate::convertible(policy, wants, &head) else {
         let media_type = negotiate::media_type(&head.headers);
         return Err(fault(format!(
             "the upstream's reply is of the type {media_type:?}, which this route does not convert"
@@ -387,17 +408,29 @@ fn open_late(policy: &Policy, wants: &Wants, reply: Reply) -> Result<Opened, Fau
         .map_err(|_| fault("the upstream's reply has an unknown content coding".to_owned()))?;
     Ok(Opened {
         source,
-        transcoder: transcoder(policy, framing, negotiate::content_type(&head.headers)),
+        transcoder: Conversion::new(policy, framing, chosen, &head.headers).transcoder,
         lease,
     })
 }
 
-fn transcoder(policy: &Policy, framing: &'static Framing, content_type: &str) -> Transcoder {
-    let opening = Opening {
-        record_bytes_max: policy.limits.record_bytes_max,
-        content_type,
-    };
-    Transcoder::new(framing, &opening, &policy.event)
+impl Conversion {
+    fn new(policy: &Policy, from: &'static Framing, chosen: Chosen, reply: &HeaderMap) -> Self {
+        let opening = Opening {
+            record_bytes_max: policy.limits.record_bytes_max,
+            content_type: negotiate::content_type(reply),
+        };
+        let turn = Turn {
+            from,
+            opening,
+            charset: policy.charset,
+            to: chosen.output,
+        };
+        Self {
+            transcoder: Transcoder::new(&turn, &policy.event),
+            output: chosen.output,
+            media_type: chosen.media_type,
+        }
+    }
 }
 
 /// A framing to write heartbeats and errors with before the reply's own is known.

@@ -8,11 +8,12 @@
 pub mod shadow;
 pub mod table;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use encoding_rs::Encoding;
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::transcode::{framing::Framing, heartbeat, mapping};
+use crate::transcode::{framing::Framing, heartbeat, mapping, output::Output};
 
 /// What the configuration says of one route.
 #[derive(Debug, Clone)]
@@ -40,8 +41,10 @@ pub struct Policy {
     pub from: From,
     /// What the client is written.
     pub to: To,
-    /// How a record becomes an event.
-    pub event: mapping::Settings,
+    /// The charset of the reply; what its content type says where there is none.
+    pub charset: Option<&'static Encoding>,
+    /// How a record becomes an event; shared with every open stream.
+    pub event: Arc<mapping::Settings>,
     /// When silence is broken.
     pub heartbeat: heartbeat::Settings,
     /// How long each part may take.
@@ -62,12 +65,12 @@ pub enum From {
 }
 
 /// What the client is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum To {
     /// By the request's `Accept`: Server-Sent Events where anything goes.
     Auto,
-    /// Server-Sent Events, whatever the client accepts.
-    Sse,
+    /// This output, whatever the client accepts.
+    Output(&'static Output),
     /// The reply's own bytes.
     AsIs,
 }

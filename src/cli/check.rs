@@ -1,6 +1,6 @@
 //! What is wrong or doubtful in a configuration?
 
-use std::io::Write;
+use std::{fs, io::Write, path::Path};
 
 use super::{CheckArgs, Exit};
 use crate::{
@@ -26,6 +26,9 @@ pub fn run(args: &CheckArgs, output: &mut impl Write, errors: &mut impl Write) -
             for warning in &loaded.warnings {
                 let _ = writeln!(errors, "{}", warning.as_warning());
             }
+            if args.expand {
+                return expand(&args.file, output, errors);
+            }
             let _ = writeln!(
                 output,
                 "{}: ok ({})",
@@ -37,6 +40,22 @@ pub fn run(args: &CheckArgs, output: &mut impl Write, errors: &mut impl Write) -
         Err(faults) => {
             let _ = writeln!(errors, "{faults}");
             Exit::Config
+        }
+    }
+}
+
+/// Writes the file with its presets written out.
+fn expand(file: &Path, output: &mut impl Write, errors: &mut impl Write) -> Exit {
+    let text = fs::read_to_string(file).map_err(|error| error.to_string());
+    let expanded = text.and_then(|text| config::expand(&text).map_err(|error| error.to_string()));
+    match expanded {
+        Ok(expanded) => {
+            let _ = output.write_all(expanded.as_bytes());
+            Exit::Ok
+        }
+        Err(error) => {
+            let _ = writeln!(errors, "{}: {error}", file.display());
+            Exit::Failure
         }
     }
 }

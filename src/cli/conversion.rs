@@ -1,32 +1,53 @@
 //! What does `weir convert` convert, as the command line says?
 
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, sync::Arc};
 
 use super::{ConvertArgs, Exit, convert::Conversion};
 use crate::{
     config,
-    route::{Limits, Policy},
-    transcode::mapping,
+    route::{From, Limits, Policy, To},
+    transcode::{framing, mapping, output::OUTPUTS},
 };
 
 impl ConvertArgs {
-    /// Gathers the settings from the command line and, where it names one, the route. Tells
-    /// `errors` why that fails.
+    /// Gathers the settings from the command line and, where it names one, the route; what the command
+    /// line says counts. Tells `errors` why that fails.
     ///
     /// # Errors
     /// How the process is to end.
     pub fn conversion(&self, errors: &mut impl Write) -> Result<Conversion, Exit> {
-        let (event, limits) = match (&self.config, &self.route) {
-            (Some(file), Some(route)) => {
-                let policy = policy(file, route, errors)?;
-                (policy.event, policy.limits)
-            }
-            _ => (mapping::Settings::default(), Limits::default()),
+        let policy = match (&self.config, &self.route) {
+            (Some(file), Some(route)) => Some(policy(file, route, errors)?),
+            _ => None,
         };
+        let routes = policy.as_ref().and_then(|policy| match policy.from {
+            From::Framing(framing) => Some(framing),
+            From::Auto => None,
+        });
+        let media_type = self.content_type.split(';').next().unwrap_or_default();
+        let media_type = media_type.trim().to_ascii_lowercase();
+        let typed = || framing::by_content_type(&media_type);
+        let Some(from) = self.from.or(routes).or_else(typed) else {
+            // The exit code tells as well, should no one read this.
+            let _ = writeln!(
+                errors,
+                "--from is missing: nothing else says how the records are delimited; try \
+                 --from ndjson"
+            );
+            return Err(Exit::Usage);
+        };
+        let routes = policy.as_ref().and_then(|policy| match policy.to {
+            To::Output(output) => Some(output),
+            To::Auto | To::AsIs => None,
+        });
+        let limits = policy.as_ref().map_or_else(Limits::default, |p| p.limits);
         Ok(Conversion {
-            from: self.from,
-            event,
+            from,
+            to: self.to.or(routes).unwrap_or(OUTPUTS[0]),
+            content_type: self.content_type.clone(),
+            charset: policy.as_ref().and_then(|policy| policy.charset),
             record_bytes_max: limits.record_bytes_max,
+            event: policy.map_or_else(Arc::<mapping::Settings>::default, |policy| policy.event),
         })
     }
 }

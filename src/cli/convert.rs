@@ -3,15 +3,18 @@
 use std::{
     error::Error as _,
     io::{self, ErrorKind, Read, Write},
+    sync::Arc,
 };
 
+use encoding_rs::Encoding;
 use thiserror::Error;
 
 use super::{ConvertArgs, Exit};
 use crate::transcode::{
     framing::{DecodeError, EndOfInput, Framing, Opening},
     mapping,
-    transcoder::Transcoder,
+    output::Output,
+    transcoder::{Transcoder, Turn},
 };
 
 /// What is converted to what.
@@ -19,10 +22,16 @@ use crate::transcode::{
 pub struct Conversion {
     /// How the input's records are cut.
     pub from: &'static Framing,
-    /// How a record becomes an event.
-    pub event: mapping::Settings,
+    /// What is written.
+    pub to: &'static Output,
+    /// The content type that the input came with; empty where nothing is known.
+    pub content_type: String,
+    /// The input's charset; what its content type says where there is none.
+    pub charset: Option<&'static Encoding>,
     /// The longest record, in bytes without its delimiter.
     pub record_bytes_max: usize,
+    /// How a record becomes an event.
+    pub event: Arc<mapping::Settings>,
 }
 
 /// Why a conversion ended before its input did.
@@ -71,7 +80,7 @@ pub fn command(
     }
 }
 
-/// Converts `input` to Server-Sent Events by the very transcoder of the proxy, and flushes after each
+/// Converts `input` by the very transcoder of the proxy, and flushes after each
 /// read, so that what a slow writer sends is seen at once.
 ///
 /// The end of a file or a pipe proves nothing, so the input's end is as unverified as a connection's.
@@ -83,16 +92,7 @@ pub fn run(
     mut input: impl Read,
     mut output: impl Write,
 ) -> Result<(), ConvertError> {
-    let Conversion {
-        from,
-        event,
-        record_bytes_max,
-    } = conversion;
-    let opening = Opening {
-        record_bytes_max: *record_bytes_max,
-        content_type: "",
-    };
-    let mut transcoder = Transcoder::new(from, &opening, event);
+    let mut transcoder = conversion.transcoder();
     let (mut chunk, mut out) = (vec![0; CHUNK_BYTES], Vec::new());
     loop {
         let length = match input.read(&mut chunk) {
@@ -110,11 +110,31 @@ pub fn run(
             }
             outcome?;
         }
-        if length == 0 {
-            transcoder.finish(EndOfInput::Unverified, &mut out)?;
-            output.write_all(&out).map_err(ConvertError::Write)?;
-            return output.flush().map_err(ConvertError::Write);
+        if transcoder.is_complete() {
+            // Whatever follows the last record belongs to nobody.
+            return Ok(());
         }
+        if length == 0 {
+            let finished = transcoder.finish(EndOfInput::Unverified, &mut out);
+            output.write_all(&out).map_err(ConvertError::Write)?;
+            output.flush().map_err(ConvertError::Write)?;
+            return Ok(finished.map(drop)?);
+        }
+    }
+}
+
+impl Conversion {
+    fn transcoder(&self) -> Transcoder {
+        let turn = Turn {
+            from: self.from,
+            opening: Opening {
+                record_bytes_max: self.record_bytes_max,
+                content_type: &self.content_type,
+            },
+            charset: self.charset,
+            to: self.to,
+        };
+        Transcoder::new(&turn, &self.event)
     }
 }
 
@@ -126,12 +146,12 @@ const OUT_BYTES_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, io};
+    use std::{cell::RefCell, io, sync::Arc};
 
     use super::{Conversion, ConvertError, run};
     use crate::transcode::{
         framing::{DecodeError, by_name},
-        mapping,
+        output::OUTPUTS,
     };
 
     /// Hands out its chunks, one a read, and writes down what was read, written and flushed.
@@ -175,8 +195,11 @@ mod tests {
         };
         let conversion = Conversion {
             from: by_name(from).unwrap(),
-            event: mapping::Settings::default(),
+            to: OUTPUTS[0],
+            content_type: String::new(),
+            charset: None,
             record_bytes_max: 100,
+            event: Arc::default(),
         };
         let outcome = run(&conversion, &tape, &tape);
         assert_eq!(*tape.log.borrow(), log);
@@ -196,7 +219,7 @@ mod tests {
 
     #[test]
     fn events_before_a_fault_are_written_and_flushed() {
-        let error = check("ndjson", &[b"{}\n{\"a\":"], "<data: {}\n\n!<").unwrap_err();
+        let error = check("ndjson", &[b"{}\n{\"a\":"], "<data: {}\n\n!<!").unwrap_err();
         let truncated = matches!(error, ConvertError::Decode(DecodeError::Truncated { .. }));
         assert!(truncated, "{error:?}");
 

@@ -28,11 +28,11 @@ fn command_lines() {
     );
     check_line(
         "weir check",
-        Ok(r#"Check(CheckArgs { file: "proxy.toml" })"#),
+        Ok(r#"Check(CheckArgs { file: "proxy.toml", expand: false })"#),
     );
     check_line(
         "weir check a.toml",
-        Ok(r#"Check(CheckArgs { file: "a.toml" })"#),
+        Ok(r#"Check(CheckArgs { file: "a.toml", expand: false })"#),
     );
     check_line(
         "weir demo",
@@ -43,9 +43,9 @@ fn command_lines() {
         Ok("Demo(DemoArgs { address: [::1]:0 })"),
     );
     check_line(
-        "weir convert --from ndjson --config a --route b",
+        "weir convert --from ndjson --to json-seq --config a --route b",
         Ok(
-            r#"Convert(ConvertArgs { from: ndjson, to: "sse", config: Some("a"), route: Some("b") })"#,
+            r#"Convert(ConvertArgs { from: Some(ndjson), to: Some(json-seq), content_type: "", config: Some("a"), route: Some("b") })"#,
         ),
     );
     for help in [
@@ -63,9 +63,8 @@ fn command_lines() {
         "weir run a.toml",
         "weir --config a.toml check",
         "weir check a b",
-        "weir convert",
         "weir convert --from ndjsn",
-        "weir convert --from ndjson --to ndjson",
+        "weir convert --from ndjson --to xml",
         "weir convert --from ndjson --config a",
         "weir convert --from ndjson --route b",
         "weir demo --address 8080",
@@ -92,7 +91,10 @@ fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
 fn check_file(text: &str, expected: (Exit, &str, &str)) {
     let (_directory, path) = file(text);
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let args = CheckArgs { file: path.clone() };
+    let args = CheckArgs {
+        file: path.clone(),
+        expand: false,
+    };
     let exit = check::run(&args, &mut output, &mut errors);
     let name = path.display().to_string();
     let text_of = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(&name, "FILE");
@@ -123,7 +125,7 @@ fn checks_a_file() {
         ),
     );
     let wrong = format!("{GOOD}to = 1\nfrom = 2\n");
-    let faults = "FILE:8: route \"r\": to is 1; it must be \"auto\", \"sse\" or \"as-is\"\n\
+    let faults = "FILE:8: route \"r\": to is 1; it must be \"auto\", \"sse\", \"ndjson\", \"json-seq\" or \"as-is\"\n\
                   FILE:9: route \"r\": from is 2; it must be \"auto\" or the name of a framing\n";
     check_file(&wrong, (Exit::Config, "", faults));
 }
@@ -140,7 +142,10 @@ fn a_file_that_cannot_be_read_is_a_fault() {
         ),
     ] {
         let mut errors = Vec::new();
-        let args = CheckArgs { file: file.clone() };
+        let args = CheckArgs {
+            file: file.clone(),
+            expand: false,
+        };
         assert_eq!(
             check::run(&args, &mut Vec::new(), &mut errors),
             Exit::Config

@@ -140,18 +140,31 @@ pub(crate) static ROUTE: Schema = Schema {
         key(
             "to",
             Kind::Choice {
-                now: &["auto", "sse", "as-is"],
-                later: &["ndjson", "json-seq"],
+                now: &["auto", "sse", "ndjson", "json-seq", "as-is"],
+                later: &[],
             },
         )
         .or(r#""auto""#),
+        key("preset", Kind::Text("the name of a preset")),
+        key(
+            "charset",
+            Kind::Text(r#""auto" or the name of a charset, such as "latin1""#),
+        )
+        .or(r#""auto""#),
+        key(
+            "invalid_utf8",
+            Kind::Choice {
+                now: &["replace", "base64", "error"],
+                later: &[],
+            },
+        )
+        .or(r#""replace""#),
         key("event", Kind::Section(&EVENT)),
+        key("end", Kind::Section(&END)),
         key("heartbeat", Kind::Section(&HEARTBEAT)),
         key("timeouts", Kind::Section(&TIMEOUTS)),
         key("limits", Kind::Section(&LIMITS)),
         key("rewrite", Kind::Section(&REWRITE)),
-        later("preset", "write from and event instead"),
-        later("end", "streams end without an event of their own"),
         later("share", "each request opens its own upstream stream"),
         later("resume", "a reconnecting client starts anew"),
         later("cors", "let the upstream answer preflights"),
@@ -163,15 +176,69 @@ pub(crate) static ROUTE: Schema = Schema {
 pub(crate) static EVENT: Schema = Schema {
     title: "[route.event]",
     keys: &[
+        key("name", Kind::Value(TEXT_OR_PLACE)),
+        key("id", Kind::Value(TEXT_OR_PLACE)),
+        key("data", Kind::Value(TEXT_OR_PLACE)),
+        duration("retry", "1ms", "24h"),
+        key("explode", Kind::Text(POINTER)),
+        key("unwrap", Kind::Text(POINTER)),
+        key("skip", Kind::Sections(&SKIP)),
+        key("only_id", Kind::Sections(&ONLY_ID)),
+        key(
+            "on_bad_record",
+            Kind::Choice {
+                now: &["pass", "skip", "error"],
+                later: &[],
+            },
+        )
+        .or(r#""pass""#),
+    ],
+};
+
+pub(crate) static SKIP: Schema = Schema {
+    title: "[route.event.skip]",
+    keys: &CONDITION,
+};
+
+pub(crate) static ONLY_ID: Schema = Schema {
+    title: "[route.event.only_id]",
+    keys: &CONDITION,
+};
+
+pub(crate) static END: Schema = Schema {
+    title: "[route.end]",
+    keys: &[
+        key("when", Kind::Sections(&END_WHEN)),
+        key("error", Kind::Sections(&END_ERROR)),
+        key("event", Kind::Section(&END_EVENT)),
+    ],
+};
+
+pub(crate) static END_WHEN: Schema = Schema {
+    title: "[route.end.when]",
+    keys: &CONDITION,
+};
+
+pub(crate) static END_ERROR: Schema = Schema {
+    title: "[route.end.error]",
+    keys: &CONDITION,
+};
+
+pub(crate) static END_EVENT: Schema = Schema {
+    title: "[route.end.event]",
+    keys: &[
         key(
             "name",
             Kind::Text("a string that is not empty and holds no line break"),
         ),
-        duration("retry", "1ms", "24h"),
-        later("id", "JSON Pointers into records are not read yet"),
-        later("data", "the whole record is the data"),
-        later("explode", "a record is one event"),
+        key("data", Kind::Text("a string")).or(r#""""#),
     ],
+};
+
+/// The one key of a table that stands for a place in each record.
+pub(crate) static PLACE: Schema = Schema {
+    title: "{ at }",
+    keys: &[key("at", Kind::Text(POINTER)).required()],
 };
 
 pub(crate) static HEARTBEAT: Schema = Schema {
@@ -222,5 +289,20 @@ const TRUSTED_PROXIES: Key = key(
     "trusted_proxies",
     Kind::List(r#"a list of addresses and networks such as ["10.0.0.0/8", "::1"]"#),
 );
+
+/// What the tables of `when`, `error`, `skip` and `only_id` hold.
+const CONDITION: [Key; 4] = [
+    key("at", Kind::Text(POINTER)),
+    key("name", Kind::Text("a string")),
+    key(
+        "equals",
+        Kind::Value("a string, a number, true, false, {} or []"),
+    ),
+    key("exists", Kind::Value("true or false")),
+];
+
+const POINTER: &str = r#"a JSON Pointer such as "/message/content""#;
+
+const TEXT_OR_PLACE: &str = r#"a string, or a place in the record such as { at = "/id" }"#;
 
 const PREFIX: &str = r#"a path such as "/api", without a slash at its end"#;

@@ -1,20 +1,24 @@
 //! How do the `[[route]]` tables become settings?
 
+use std::sync::Arc;
+
+use encoding_rs::Encoding;
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    keys, pattern,
+    events, keys, pattern,
+    presets::Presets,
     schema::{any_of, closest},
     section::{Place, Section},
 };
 use crate::{
     route::{From, Limits, Policy, Rewrite, Settings, Timeouts, To},
-    transcode::{framing, heartbeat, mapping, output::FieldValue},
+    transcode::{charset, framing, heartbeat, output},
 };
 
 /// Reads all routes in the order of the file, each with its section; reports duplicates, upstreams
 /// that do not exist, and that there is no route.
-pub(super) fn read<'a>(file: &Section<'a>) -> Vec<(Section<'a>, Settings)> {
+pub(super) fn read<'a>(file: &Section<'a>, presets: &'a Presets) -> Vec<(Section<'a>, Settings)> {
     let places = file.list("route");
     if places.is_empty() && file.value("route").is_none() {
         let example = "a name and an upstream";
@@ -24,6 +28,14 @@ pub(super) fn read<'a>(file: &Section<'a>) -> Vec<(Section<'a>, Settings)> {
     let mut routes: Vec<(Section<'a>, Settings)> = Vec::new();
     for (index, place) in places.into_iter().enumerate() {
         let section = file.open(place, &keys::ROUTE, title(place, index + 1));
+        let preset = section.text("preset", |name| {
+            presets.get(name).ok_or_else(|| {
+                let names = presets.names();
+                let hint = did_you_mean(name, &names);
+                format!("it must be {}{hint}", any_of(&names))
+            })
+        });
+        let section = section.with_preset(preset);
         let Some(settings) = route(&section, &upstreams) else {
             continue;
         };
@@ -63,9 +75,8 @@ fn route(section: &Section<'_>, upstreams: &[String]) -> Option<Settings> {
 fn policy(section: &Section<'_>) -> Policy {
     let from = section.text("from", from).unwrap_or(From::Auto);
     let to = match section.choice("to") {
-        "sse" => To::Sse,
         "as-is" => To::AsIs,
-        _ => To::Auto,
+        name => output::by_name(name).map_or(To::Auto, To::Output),
     };
     let heartbeat = section.section("heartbeat");
     let timeouts = section.section("timeouts");
@@ -74,9 +85,11 @@ fn policy(section: &Section<'_>) -> Policy {
     Policy {
         from,
         to,
-        event: event(&section.section("event")),
+        charset: section.text("charset", charset).flatten(),
+        event: Arc::new(events::read(section)),
         heartbeat: heartbeat::Settings {
             every: heartbeat.duration_or_off("every"),
+            is_asked_for: heartbeat.value("every").is_some(),
             before_reply: heartbeat.duration_or_off("before_reply"),
         },
         timeouts: Timeouts {
@@ -96,26 +109,12 @@ fn policy(section: &Section<'_>) -> Policy {
     }
 }
 
-fn event(section: &Section<'_>) -> mapping::Settings {
-    let is_pointer = section
-        .value("name")
-        .is_some_and(|name| name.get_ref().is_table());
-    let name = if is_pointer {
-        let message = "name is a table; JSON Pointers into records are not available in this \
-                       version; write a string";
-        section.fault(section.offset("name"), message);
-        None
-    } else {
-        section.text("name", |text| match FieldValue::new(text) {
-            Ok(_) if text.is_empty() => Err("leave it out for events without a name".to_owned()),
-            Ok(name) => Ok(name),
-            Err(_) => Err("it must hold no line break and no NUL".to_owned()),
-        })
-    };
-    mapping::Settings {
-        name,
-        retry: section.duration_or_off("retry"),
+fn charset(text: &str) -> Result<Option<&'static Encoding>, String> {
+    if text == "auto" {
+        return Ok(None);
     }
+    let found = charset::by_name(text).map(Some);
+    found.ok_or_else(|| "it must be \"auto\" or a charset of the Encoding Standard".to_owned())
 }
 
 fn from(text: &str) -> Result<From, String> {

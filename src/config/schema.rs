@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     },
     /// A string; the text says which, after "it must be".
     Text(&'static str),
+    /// A value of several types; the text says which, after "it must be".
+    Value(&'static str),
     /// A list of strings; the text says of what, after "it must be".
     List(&'static str),
     /// A table of strings under any names; the text says of what, after "it must be".
@@ -111,7 +113,9 @@ impl Key {
             Kind::Bytes { from, to } => format!("from {from} to {to}"),
             Kind::Count { from, to } => format!("from {from} to {to}"),
             Kind::Choice { now, .. } => any_of(now),
-            Kind::Text(text) | Kind::List(text) | Kind::Entries(text) => text.to_owned(),
+            Kind::Text(text) | Kind::Value(text) | Kind::List(text) | Kind::Entries(text) => {
+                text.to_owned()
+            }
             Kind::Section(_) => "a table".to_owned(),
             Kind::Sections(schema) if !schema.title.starts_with("[[") => {
                 "a table or a list of tables".to_owned()

@@ -18,6 +18,8 @@ use super::{
 /// A wrong value is reported and then reads as if it were not written, so that the caller goes on.
 pub(super) struct Section<'a> {
     table: Option<&'a DeTable<'a>>,
+    /// What is written for it by a preset: it counts where the table has no such key.
+    preset: Option<&'a DeTable<'a>>,
     schema: &'static Schema,
     /// What it is called in messages: `route "chat"`; empty for the file itself.
     title: String,
@@ -39,6 +41,7 @@ impl<'a> Section<'a> {
     pub(super) fn file(table: &'a DeTable<'a>, report: &'a Report<'a>) -> Self {
         let section = Self {
             table: Some(table),
+            preset: None,
             schema: &keys::FILE,
             title: String::new(),
             prefix: String::new(),
@@ -53,6 +56,7 @@ impl<'a> Section<'a> {
     pub(super) fn open(&self, place: Place<'a>, schema: &'static Schema, title: String) -> Self {
         let section = Self {
             table: Some(place.table),
+            preset: None,
             schema,
             title,
             prefix: String::new(),
@@ -63,10 +67,23 @@ impl<'a> Section<'a> {
         section
     }
 
+    /// The same section, with what a preset says where it says nothing itself.
+    pub(super) fn with_preset(self, preset: Option<&'a DeTable<'a>>) -> Self {
+        Self { preset, ..self }
+    }
+
     /// The table under `name`; where it is absent or no table, a section of defaults.
     pub(super) fn section(&self, name: &str) -> Self {
-        let place = self.value(name).and_then(|value| self.place(name, value));
+        let place = self.own(name).and_then(|value| self.place(name, value));
+        let preset = self.preset.and_then(|preset| preset.get(name));
         self.below(name, place)
+            .with_preset(preset.and_then(|value| value.get_ref().as_table()))
+    }
+
+    /// The table under `name` where it may be something else, too; reports where it is none.
+    pub(super) fn table(&self, name: &str, schema: &'static Schema) -> Option<Self> {
+        let place = self.place(name, self.value(name)?)?;
+        Some(self.open_below(name, Some(place), schema))
     }
 
     /// The tables under `name`, of which there may be none, one, or a list.
@@ -118,14 +135,20 @@ impl<'a> Section<'a> {
         places
     }
 
-    /// What is written under `name`.
+    /// What is written under `name`, here or by the preset.
     pub(super) fn value(&self, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.own(name)
+            .or_else(|| self.preset.and_then(|preset| preset.get(name)))
+    }
+
+    /// What is written under `name` in the file.
+    fn own(&self, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.table.and_then(|table| table.get(name))
     }
 
     /// Where `name` is written, else where the section begins.
     pub(super) fn offset(&self, name: &str) -> usize {
-        self.value(name)
+        self.own(name)
             .map_or(self.offset, |value| value.span().start)
     }
 
@@ -207,9 +230,15 @@ impl<'a> Section<'a> {
 
     fn below(&self, name: &str, place: Option<Place<'a>>) -> Self {
         let schema = self.key(name).section();
+        let schema = schema.expect("only the names of sections are opened");
+        self.open_below(name, place, schema)
+    }
+
+    fn open_below(&self, name: &str, place: Option<Place<'a>>, schema: &'static Schema) -> Self {
         let section = Self {
             table: place.map(|place| place.table),
-            schema: schema.expect("only the names of sections are opened"),
+            preset: None,
+            schema,
             title: self.title.clone(),
             prefix: format!("{}{name} ", self.prefix),
             offset: place.map_or(self.offset, |place| place.offset),

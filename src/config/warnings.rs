@@ -107,7 +107,7 @@ fn upstream(section: &Section<'_>, settings: &upstream::Settings, warnings: &mut
 }
 
 fn heartbeat(section: &Section<'_>, settings: &route::Settings, warnings: &mut Vec<Remark>) {
-    if settings.policy.to == To::AsIs {
+    if matches!(settings.policy.to, To::AsIs) {
         return;
     }
     let heartbeat = section.section("heartbeat");
@@ -157,7 +157,7 @@ fn timeouts(section: &Section<'_>, settings: &route::Settings, warnings: &mut Ve
              count); write \"5m\""
         );
         warnings.push(timeouts.remark("idle", &message));
-    } else if set.idle <= every && settings.policy.to != To::AsIs {
+    } else if set.idle <= every && !matches!(settings.policy.to, To::AsIs) {
         let message = format!(
             "idle is {idle}, so streams end before their first heartbeat; write more than \
              heartbeat every"

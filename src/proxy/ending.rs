@@ -75,7 +75,7 @@ impl From<DecodeError> for Fault {
     fn from(error: DecodeError) -> Self {
         let ending = match error {
             DecodeError::RecordTooLarge { .. } => Ending::RecordTooLarge,
-            DecodeError::Truncated { .. } => Ending::UpstreamTruncated,
+            DecodeError::Truncated { .. } | DecodeError::Unended => Ending::UpstreamTruncated,
             DecodeError::BadFraming { .. } => Ending::BadFraming,
             DecodeError::Reported { .. } => Ending::UpstreamError,
         };

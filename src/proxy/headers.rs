@@ -131,15 +131,12 @@ pub(super) fn upgrade_to(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::UPGRADE, protocol);
 }
 
-/// Makes a reply's fields those of an event stream.
-pub(super) fn converted(headers: &mut HeaderMap) {
+/// Makes a reply's fields those of a stream of events.
+pub(super) fn converted(headers: &mut HeaderMap, media_type: &'static str) {
     for name in CONVERTED_AWAY {
         headers.remove(name);
     }
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(
         header::CACHE_CONTROL,
         HeaderValue::from_static("no-cache, no-transform"),
@@ -344,7 +341,7 @@ mod tests {
             ("vary", "Accept-Encoding"),
             ("x-request-id", "7"),
         ]);
-        converted(&mut fields);
+        converted(&mut fields, "text/event-stream");
         vary_by_accept(&mut fields);
         vary_by_accept(&mut fields);
         assert_eq!(fields["content-type"], "text/event-stream");

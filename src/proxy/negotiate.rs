@@ -7,7 +7,10 @@ use http::{HeaderMap, Method, StatusCode, header, response};
 
 use crate::{
     route::{From, Policy, To},
-    transcode::framing::{self, Framing},
+    transcode::{
+        framing::{self, Framing},
+        output::{OUTPUTS, Output, sse},
+    },
 };
 
 const SSE: &str = "text/event-stream";
@@ -35,7 +38,14 @@ pub(super) enum Plan {
     /// Its bytes pass as they are.
     Pass,
     /// Its records become events.
-    Convert(&'static Framing),
+    Convert(&'static Framing, Chosen),
+}
+
+/// What is written, and by which of its names it was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chosen {
+    pub(super) output: &'static Output,
+    pub(super) media_type: &'static str,
 }
 
 impl Wants {
@@ -54,15 +64,32 @@ impl Wants {
         }
     }
 
-    /// Whether the client may be written events before the reply is known.
-    pub(super) fn takes_events(&self, policy: &Policy) -> bool {
+    /// What the client is written, if it is written events at all: what the route says, else what the
+    /// client accepts best, and Server-Sent Events where it does not mind.
+    pub(super) fn output(&self, policy: &Policy) -> Option<Chosen> {
         if self.is_plain {
-            return false;
+            return None;
         }
         match policy.to {
-            To::AsIs => false,
-            To::Sse => true,
-            To::Auto => self.quality(SSE) > 0,
+            To::AsIs => None,
+            To::Output(output) => Some(self.best_name(output)),
+            To::Auto => {
+                let chosen = OUTPUTS.iter().map(|output| self.best_name(output));
+                // Of equals the first counts; `max_by_key` takes the last.
+                let best = chosen
+                    .rev()
+                    .max_by_key(|chosen| self.quality(chosen.media_type));
+                best.filter(|chosen| self.quality(chosen.media_type) > 0)
+            }
+        }
+    }
+
+    fn best_name(&self, output: &'static Output) -> Chosen {
+        let names = output.media_types.iter().rev();
+        let best = names.max_by_key(|name| self.quality(name));
+        Chosen {
+            output,
+            media_type: best.expect("every output has a media type"),
         }
     }
 
@@ -73,7 +100,18 @@ impl Wants {
             .accept
             .as_deref()
             .is_some_and(|accept| accept.to_ascii_lowercase().contains(SSE));
-        self.takes_events(policy) && (matches!(policy.from, From::Framing(_)) || is_named)
+        self.output(policy).is_some() && (matches!(policy.from, From::Framing(_)) || is_named)
+    }
+
+    /// Whether the client wants a reply of this type rather than what was chosen, or wants just this type.
+    fn prefers(&self, reply_type: &str, chosen: Chosen) -> bool {
+        if reply_type.is_empty() {
+            return false;
+        }
+        let is_it = chosen.output.name != sse::OUTPUT.name
+            && chosen.output.media_types.contains(&reply_type);
+        let (reply, best) = (self.quality(reply_type), self.quality(chosen.media_type));
+        reply > best || (is_it && reply == best)
     }
 
     /// How much the client wants this media type, in thousandths; 1000 for all where it says nothing.
@@ -94,32 +132,38 @@ pub(super) struct Negotiated {
 
 /// Decides about a reply.
 pub(super) fn plan(policy: &Policy, wants: &Wants, reply: &response::Parts) -> Negotiated {
-    let pass = |is_by_accept| Negotiated {
-        plan: Plan::Pass,
-        is_by_accept,
+    let Some(framing) = convertible(policy, wants, reply) else {
+        return Negotiated {
+            plan: Plan::Pass,
+            is_by_accept: false,
+        };
     };
+    let is_by_accept = matches!(policy.to, To::Auto);
+    let reply_type = media_type(&reply.headers);
+    let chosen = wants.output(policy);
+    let chosen = chosen.filter(|chosen| !(is_by_accept && wants.prefers(&reply_type, *chosen)));
+    Negotiated {
+        plan: chosen.map_or(Plan::Pass, |chosen| Plan::Convert(framing, chosen)),
+        is_by_accept,
+    }
+}
+
+/// How the records of a reply are cut, if it may be converted at all.
+pub(super) fn convertible(
+    policy: &Policy,
+    wants: &Wants,
+    reply: &response::Parts,
+) -> Option<&'static Framing> {
     let is_whole = reply.status.is_success()
         && !matches!(
             reply.status,
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT
         );
-    if !is_whole || wants.is_plain || policy.to == To::AsIs {
-        return pass(false);
+    let is_asked_for = !wants.is_plain && !matches!(policy.to, To::AsIs);
+    if !is_whole || !is_asked_for {
+        return None;
     }
-    let reply_type = media_type(&reply.headers);
-    let Some(framing) = choose_framing(policy.from, &reply_type) else {
-        return pass(false);
-    };
-    let is_by_accept = policy.to == To::Auto;
-    let prefers_reply =
-        is_by_accept && !reply_type.is_empty() && wants.quality(&reply_type) > wants.quality(SSE);
-    if prefers_reply || !wants.takes_events(policy) {
-        return pass(is_by_accept);
-    }
-    Negotiated {
-        plan: Plan::Convert(framing),
-        is_by_accept,
-    }
+    choose_framing(policy.from, &media_type(&reply.headers))
 }
 
 fn choose_framing(from: From, reply_type: &str) -> Option<&'static Framing> {
@@ -206,19 +250,22 @@ fn thousandths(value: &str) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http::{HeaderValue, Response};
 
     use super::*;
     use crate::{
         route::{Limits, Rewrite, Timeouts},
-        transcode::{heartbeat, mapping},
+        transcode::heartbeat,
     };
 
     fn policy(from: &str, to: To) -> Policy {
         Policy {
             from: framing::by_name(from).map_or(From::Auto, From::Framing),
             to,
-            event: mapping::Settings::default(),
+            charset: None,
+            event: Arc::default(),
             heartbeat: heartbeat::Settings::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -239,7 +286,8 @@ mod tests {
         let (head, ()) = reply.body(()).unwrap().into_parts();
         match plan(policy, &wants, &head).plan {
             Plan::Pass => "pass",
-            Plan::Convert(framing) => framing.name,
+            Plan::Convert(framing, chosen) if chosen.output.name == "sse" => framing.name,
+            Plan::Convert(_, chosen) => chosen.media_type,
         }
     }
 
@@ -286,7 +334,14 @@ mod tests {
                 "pass",
             ),
             ("auto", To::Auto, "image/png", 200, ndjson, "pass"),
-            ("auto", To::Sse, "image/png", 200, ndjson, "ndjson"),
+            (
+                "auto",
+                To::Output(&sse::OUTPUT),
+                "image/png",
+                200,
+                ndjson,
+                "ndjson",
+            ),
             ("auto", To::AsIs, SSE, 200, ndjson, "pass"),
             ("auto", To::Auto, SSE, 200, "text/plain", "pass"),
             ("auto", To::Auto, SSE, 200, "application/json", "pass"),
@@ -304,6 +359,39 @@ mod tests {
                 200,
                 "application/json",
                 "pass",
+            ),
+            ("auto", To::Auto, ndjson, 200, SSE, ndjson),
+            (
+                "sse",
+                To::Auto,
+                "application/jsonl",
+                200,
+                SSE,
+                "application/jsonl",
+            ),
+            (
+                "lines",
+                To::Auto,
+                "application/json-seq",
+                200,
+                "text/plain",
+                "application/json-seq",
+            ),
+            (
+                "lines",
+                To::Auto,
+                "application/x-ndjson, */*",
+                200,
+                "text/plain",
+                "lines",
+            ),
+            (
+                "lines",
+                To::Auto,
+                "application/x-ndjson, */*;q=0.1",
+                200,
+                "text/plain",
+                ndjson,
             ),
             ("ndjson", To::Auto, "", 200, "", "ndjson"),
             ("ndjson", To::Auto, "", 200, SSE, "sse"),

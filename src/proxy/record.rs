@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::ending::Ending;
-use crate::route;
+use crate::{route, transcode::output::Output};
 
 /// What is known of one request and its response so far.
 #[derive(Debug)]
@@ -43,12 +43,12 @@ pub(super) struct Record {
 }
 
 /// What a client is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Written {
     /// The reply as it is.
     AsIs,
-    /// Server-Sent Events.
-    Sse,
+    /// Events, in this output.
+    Events(&'static Output),
     /// The bytes of another protocol.
     Tunnel,
 }
@@ -57,7 +57,7 @@ impl Written {
     fn as_str(self) -> &'static str {
         match self {
             Self::AsIs => "as-is",
-            Self::Sse => "sse",
+            Self::Events(output) => output.name,
             Self::Tunnel => "tunnel",
         }
     }

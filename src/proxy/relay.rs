@@ -90,6 +90,8 @@ pub(super) struct Parts {
     pub(super) feed: Feed,
     /// `None`: the bytes pass as they are.
     pub(super) transcoder: Option<Transcoder>,
+    /// Whether silence is broken.
+    pub(super) has_heartbeats: bool,
     pub(super) route: Arc<route::Settings>,
     pub(super) link: Rc<StreamLink>,
     pub(super) watch: drain::Watch,
@@ -144,8 +146,7 @@ impl Parts {
 
 impl Relay {
     pub(super) fn new(parts: Parts, now: Instant) -> Self {
-        let is_converted = parts.transcoder.is_some();
-        let mut timers = Timers::new(is_converted, now);
+        let mut timers = Timers::new(parts.has_heartbeats, now);
         parts.link.limit_writes(parts.route.policy.timeouts.write);
         if let Feed::Open(source) = &parts.feed {
             parts.link.share(Some(Rc::clone(source)));
@@ -278,6 +279,11 @@ impl Relay {
             if let Some(held) = self.held.take() {
                 self.convert(&held, write)?;
             }
+            if self.is_said_to_be_complete() {
+                // The upstream's own end, where it has come, gives its connection back for the next request.
+                let _ = self.poll_source(cx, &mut write.scratch.lend());
+                return Ok(Gathered::End);
+            }
             if write.out.len() >= enough {
                 return Ok(Gathered::Full);
             }
@@ -308,6 +314,12 @@ impl Relay {
             self.held = Some(Box::new(Bytes::copy_from_slice(rest)));
         }
         Ok(())
+    }
+
+    /// Whether a record has said that it is the last.
+    fn is_said_to_be_complete(&self) -> bool {
+        let transcoder = self.parts.transcoder.as_ref();
+        transcoder.is_some_and(Transcoder::is_complete)
     }
 
     fn finish(&mut self, end: EndOfInput, out: &mut Vec<u8>) -> Result<(), Fault> {

@@ -49,12 +49,12 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn new(is_converted: bool, now: Instant) -> Self {
+    pub(super) fn new(has_heartbeat: bool, now: Instant) -> Self {
         Self {
             clock: alarm::Alarm::default(),
             read_at: None,
             written_at: now,
-            has_heartbeat: is_converted,
+            has_heartbeat,
             silence_share: fastrand::f32(),
             drain_share: fastrand::f32(),
         }

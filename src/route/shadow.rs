@@ -161,7 +161,8 @@ mod tests {
             policy: Policy {
                 from: From::Auto,
                 to: To::Auto,
-                event: crate::transcode::mapping::Settings::default(),
+                charset: None,
+                event: std::sync::Arc::default(),
                 heartbeat: crate::transcode::heartbeat::Settings::default(),
                 timeouts: Timeouts::default(),
                 limits: Limits::default(),

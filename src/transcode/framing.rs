@@ -20,6 +20,9 @@ pub struct Framing {
     /// The media types (without parameters, lower case) that `auto` takes for this framing; an entry
     /// that begins with `+` stands for every type with that structured suffix (RFC 6839).
     pub content_types: &'static [&'static str],
+    /// Whether its bytes are text throughout, delimiters included, so that a charset is undone before
+    /// records are cut; the lengths of other framings count bytes.
+    pub is_text: bool,
     /// Makes a decoder for one stream.
     pub decoder: fn(opening: &Opening<'_>) -> Box<dyn Decoder>,
     /// The content type that `sample` came with; empty where it says nothing.
@@ -123,6 +126,9 @@ pub enum DecodeError {
         /// Which rule, as the end of a sentence; never a payload.
         reason: &'static str,
     },
+    /// The input ended without the record that says so, and nothing else told that it was whole.
+    #[error("the input ended without the record that ends it")]
+    Unended,
     /// The upstream itself said, in the framing's own way, that it failed.
     #[error("the upstream reported {report}")]
     Reported {

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Settings {
     /// The longest silence towards the client; `None` is no heartbeats.
     pub every: Option<Duration>,
+    /// Whether `every` was written, so that outputs have heartbeats that have none by themselves.
+    pub is_asked_for: bool,
     /// When to commit a 200 although the upstream has not answered; `None` is never.
     pub before_reply: Option<Duration>,
 }
@@ -15,6 +17,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             every: Some(Duration::from_secs(15)),
+            is_asked_for: false,
             before_reply: None,
         }
     }

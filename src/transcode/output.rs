@@ -1,10 +1,54 @@
 //! How is an event written?
+//!
+//! [`OUTPUTS`] is the registry: configuration, negotiation, `--help` and the README's table read it.
 
+pub mod json_seq;
+pub mod ndjson;
 pub mod sse;
+
+mod object;
 
 use std::{borrow::Cow, sync::Arc};
 
 use thiserror::Error;
+
+/// One output: its names, and what writes it.
+pub struct Output {
+    /// The name in `to = "…"`.
+    pub name: &'static str,
+    /// The media types by which a client asks for it, the usual one first.
+    pub media_types: &'static [&'static str],
+    /// Whether silence is broken where the configuration does not say how often.
+    pub has_heartbeats: bool,
+    /// What writes it.
+    pub format: Format,
+}
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// What writes an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Server-Sent Events.
+    Sse,
+    /// One JSON text a line.
+    Ndjson,
+    /// A JSON text sequence.
+    JsonSeq,
+}
+
+/// Every output, in the order of the documentation; the first is written where anything goes.
+pub const OUTPUTS: &[&Output] = &[&sse::OUTPUT, &ndjson::OUTPUT, &json_seq::OUTPUT];
+
+/// The output of that name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Output> {
+    OUTPUTS.iter().copied().find(|output| output.name == name)
+}
 
 /// Writes events in one format.
 ///
@@ -84,11 +128,15 @@ impl<'a> FieldText<'a> {
     /// Takes a stranger's bytes: `None` where they hold CR, LF or NUL, since a changed id or name
     /// could be taken for another one. Invalid UTF-8 is replaced by U+FFFD.
     #[must_use]
-    pub fn sanitize(bytes: &'a [u8]) -> Option<Self> {
+    pub fn sanitize(bytes: impl Into<Cow<'a, [u8]>>) -> Option<Self> {
+        let bytes = bytes.into();
         if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return None;
         }
-        Some(Self(String::from_utf8_lossy(bytes)))
+        Some(Self(match bytes {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        }))
     }
 
     /// The text.

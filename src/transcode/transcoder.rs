@@ -1,37 +1,112 @@
-//! The whole turn of one stream: chunk → records → events.
+//! The whole turn of one stream: chunk → text → records → events.
+
+use std::{borrow::Cow, sync::Arc};
+
+use encoding_rs::Encoding;
 
 use super::{
+    charset::{self, Undoing},
     framing::{DecodeError, Decoder, EndOfInput, Framing, Opening, Record},
-    mapping::{self, Mapping},
-    output::{Encoder, sse::Sse},
+    mapping::{self, Mapping, Written, end::Meaning},
+    output::{Encoder, Format, Output, json_seq::JsonSeq, ndjson::Ndjson, sse::Sse},
 };
+
+/// What one stream is turned from, and into.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<'a> {
+    /// How its records are cut.
+    pub from: &'a Framing,
+    /// What its reply says of itself.
+    pub opening: Opening<'a>,
+    /// The charset of its bytes, whatever its content type says of that.
+    pub charset: Option<&'static Encoding>,
+    /// What is written.
+    pub to: &'static Output,
+}
+
+impl<'a> Turn<'a> {
+    /// From `from` to `to`, of a reply that says nothing of itself.
+    #[must_use]
+    pub fn new(from: &'a Framing, to: &'static Output, record_bytes_max: usize) -> Self {
+        Self {
+            from,
+            opening: Opening {
+                record_bytes_max,
+                content_type: "",
+            },
+            charset: None,
+            to,
+        }
+    }
+}
+
+/// Calls with the encoder of the format, so that the compiler sees which it is.
+macro_rules! with_encoder {
+    ($format:expr, |$encoder:ident| $call:expr) => {
+        match $format {
+            Format::Sse => {
+                let $encoder = &Sse;
+                $call
+            }
+            Format::Ndjson => {
+                let $encoder = &Ndjson;
+                $call
+            }
+            Format::JsonSeq => {
+                let $encoder = &JsonSeq;
+                $call
+            }
+        }
+    };
+}
 
 /// Turns the chunks of one reply into the events of one response.
 ///
 /// After every call `out` ends at an event's end (invariant 5), so whatever is appended next stands
 /// between events.
 pub struct Transcoder {
+    /// What makes the stream UTF-8, where it is not and its framing is one of text.
+    undoing: Option<Box<Undoing>>,
     decoder: Box<dyn Decoder>,
+    writer: Writer,
+}
+
+/// What makes events of records.
+struct Writer {
+    /// The records' charset, where it is undone in each by itself.
+    charset: Option<&'static Encoding>,
     mapping: Mapping,
-    encoder: Sse,
+    format: Format,
+    /// What the last record meant for the stream.
+    meaning: Meaning,
 }
 
 impl Transcoder {
     /// Makes the transcoder of one stream.
     #[must_use]
-    pub fn new(from: &Framing, opening: &Opening<'_>, event: &mapping::Settings) -> Self {
+    pub fn new(turn: &Turn<'_>, event: &Arc<mapping::Settings>) -> Self {
+        let named = || charset::of_content_type(turn.opening.content_type);
+        let charset = turn.charset.or_else(named);
+        let undoing = charset.filter(|_| turn.from.is_text).map(Undoing::new);
         Self {
-            decoder: (from.decoder)(opening),
-            mapping: Mapping::new(event),
-            encoder: Sse,
+            undoing: undoing.map(Box::new),
+            decoder: (turn.from.decoder)(&turn.opening),
+            writer: Writer {
+                charset: charset.filter(|_| !turn.from.is_text),
+                mapping: Mapping::new(Arc::clone(event)),
+                format: turn.to.format,
+                meaning: Meaning::GoesOn,
+            },
         }
     }
 
     /// Appends the events that `input` completes to `out` and takes their bytes off `input`, until
     /// `input` is empty or `out` holds `out_bytes_max` bytes or more. Returns how many events it wrote
-    /// (a block that only sets `id` or `retry` is none).
+    /// (a block that only sets `id` or `retry` is none). What it leaves of `input` must come again, before
+    /// anything else.
     ///
-    /// `out` passes its bound by at most one event.
+    /// `out` passes its bound by at most the events of one record. Behind the record that ends the stream
+    /// all input is dropped; see [`Self::is_complete`].
     ///
     /// # Errors
     /// The stream cannot go on. Events before the fault are in `out`, whole.
@@ -41,51 +116,69 @@ impl Transcoder {
         out: &mut Vec<u8>,
         out_bytes_max: usize,
     ) -> Result<u64, DecodeError> {
+        let Self {
+            undoing,
+            decoder,
+            writer,
+        } = self;
+        let Some(undoing) = undoing else {
+            return writer.write_all(&mut **decoder, input, out, out_bytes_max);
+        };
         let mut events = 0;
-        while out.len() < out_bytes_max {
-            // A borrow of its own for each record: `Decoder::next` ties its own borrow to the input's.
-            let mut rest = *input;
-            match self.decoder.next(&mut rest) {
-                // By reference: to move a record costs more than to write a short one.
-                Ok(Some(ref record)) => {
-                    events += u64::from(write(&mut self.mapping, &self.encoder, record, out));
-                }
-                Ok(None) => {
-                    *input = &[];
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-            *input = &input[input.len() - rest.len()..];
+        while !input.is_empty() && out.len() < out_bytes_max {
+            let text = undoing.text(input);
+            let mut rest = text;
+            let written = writer.write_all(&mut **decoder, &mut rest, out, out_bytes_max);
+            let taken = text.len() - rest.len();
+            *input = &input[undoing.take(taken)..];
+            events += written?;
         }
         Ok(events)
     }
 
-    /// Appends the event that the end of the input completes, if there is one. Returns how many.
+    /// Appends the events that the end of the input completes, and the end event where that is the
+    /// stream's end. Returns how many.
     ///
     /// # Errors
-    /// The input ended inside a record; nothing of it is written.
+    /// The input ended inside a record, of which nothing is written, or without the record that ends the
+    /// stream where nothing else says that it is whole.
     pub fn finish(&mut self, end: EndOfInput, out: &mut Vec<u8>) -> Result<u64, DecodeError> {
-        let Some(record) = self.decoder.finish(end)? else {
-            return Ok(0);
-        };
-        let is_event = write(&mut self.mapping, &self.encoder, &record, out);
-        Ok(u64::from(is_event))
+        let mut events = 0;
+        if let Some(undoing) = &mut self.undoing {
+            let mut text = undoing.finish();
+            events += self
+                .writer
+                .write_all(&mut *self.decoder, &mut text, out, usize::MAX)?;
+        }
+        if self.is_complete() {
+            return Ok(events);
+        }
+        if let Some(record) = self.decoder.finish(end)? {
+            events += self.writer.write(&record, out)?;
+        }
+        Ok(events + self.writer.finish(end, out)?)
     }
 
     /// Appends a heartbeat.
     pub fn heartbeat(&self, out: &mut Vec<u8>) {
-        self.encoder.heartbeat(out);
+        with_encoder!(self.writer.format, |encoder| encoder.heartbeat(out));
     }
 
     /// Appends the `stream-error` event that tells the client why the stream ends here.
     pub fn error(&self, code: &str, message: &str, out: &mut Vec<u8>) {
-        self.encoder.error(code, message, out);
+        with_encoder!(self.writer.format, |encoder| encoder
+            .error(code, message, out));
     }
 
     /// Appends the reconnection time told to the client when the stream is drained.
     pub fn retry(&self, retry_ms: u64, out: &mut Vec<u8>) {
-        self.encoder.retry(retry_ms, out);
+        with_encoder!(self.writer.format, |encoder| encoder.retry(retry_ms, out));
+    }
+
+    /// Whether a record has said that it is the stream's last.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.writer.meaning == Meaning::Complete
     }
 
     /// Whether the framing's own end has come, so that a cut takes nothing away any more.
@@ -101,16 +194,116 @@ impl Transcoder {
     }
 }
 
-#[inline]
-fn write(
-    mapping: &mut Mapping,
-    encoder: &impl Encoder,
-    record: &Record<'_>,
-    out: &mut Vec<u8>,
-) -> bool {
-    let Some(data) = mapping.data_alone(record) else {
-        return encoder.event(&mapping.event(record), out);
-    };
-    encoder.data(data, out);
-    true
+impl Writer {
+    /// [`Transcoder::push`] of UTF-8.
+    fn write_all(
+        &mut self,
+        decoder: &mut dyn Decoder,
+        input: &mut &[u8],
+        out: &mut Vec<u8>,
+        out_bytes_max: usize,
+    ) -> Result<u64, DecodeError> {
+        with_encoder!(self.format, |encoder| self.write_all_as(
+            encoder,
+            decoder,
+            input,
+            (out, out_bytes_max)
+        ))
+    }
+
+    #[inline]
+    fn write_all_as(
+        &mut self,
+        encoder: &impl Encoder,
+        decoder: &mut dyn Decoder,
+        input: &mut &[u8],
+        (out, out_bytes_max): (&mut Vec<u8>, usize),
+    ) -> Result<u64, DecodeError> {
+        let mut events = 0;
+        while out.len() < out_bytes_max {
+            if self.meaning != Meaning::GoesOn {
+                *input = &[];
+                break;
+            }
+            // A borrow of its own for each record: `Decoder::next` ties its own borrow to the input's.
+            let mut rest = *input;
+            match decoder.next(&mut rest) {
+                // By reference: to move a record costs more than to write a short one.
+                Ok(Some(ref record)) => events += self.write_as(encoder, record, out)?,
+                Ok(None) => {
+                    *input = &[];
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            *input = &input[input.len() - rest.len()..];
+        }
+        Ok(events)
+    }
+
+    fn write(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Result<u64, DecodeError> {
+        with_encoder!(self.format, |encoder| self.write_as(encoder, record, out))
+    }
+
+    #[inline]
+    fn write_as(
+        &mut self,
+        encoder: &impl Encoder,
+        record: &Record<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<u64, DecodeError> {
+        match self.mapping.data_alone(record) {
+            Some(data) if self.charset.is_none() => {
+                encoder.data(data, out);
+                Ok(1)
+            }
+            _ => self.write_mapped(encoder, record, out),
+        }
+    }
+
+    #[inline(never)]
+    fn write_mapped(
+        &mut self,
+        encoder: &impl Encoder,
+        record: &Record<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<u64, DecodeError> {
+        let undone = self.undone(record.data);
+        let record = &Record {
+            data: undone.as_deref().or(record.data),
+            ..*record
+        };
+        let Written { events, meaning } = self.mapping.write(record, encoder, out)?;
+        self.meaning = meaning;
+        match meaning {
+            Meaning::GoesOn => Ok(events),
+            Meaning::Complete => Ok(events + self.mapping.settings().end.write(encoder, out)),
+            Meaning::Failed => Err(DecodeError::Reported {
+                report: "a failure, in its last record".to_owned(),
+            }),
+        }
+    }
+
+    fn undone<'a>(&self, data: Option<&'a [u8]>) -> Option<Cow<'a, [u8]>> {
+        let (text, _) = self.charset?.decode_without_bom_handling(data?);
+        Some(match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        })
+    }
+
+    /// Appends the end event of a stream that no record has ended.
+    fn finish(&mut self, end: EndOfInput, out: &mut Vec<u8>) -> Result<u64, DecodeError> {
+        if self.meaning == Meaning::Complete {
+            return Ok(0);
+        }
+        let settings = &self.mapping.settings().end;
+        if settings.when.is_empty() {
+            return Ok(with_encoder!(self.format, |encoder| settings.write(encoder, out)));
+        }
+        match end {
+            EndOfInput::Verified => Ok(0),
+            EndOfInput::Unverified => Err(DecodeError::Unended),
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Does every stream turn into the same events, however it is cut?
 
+use std::{sync::Arc, time::Duration};
+
 use proptest::{
     collection::vec,
     prelude::{Just, ProptestConfig, Strategy, any, prop_oneof},
@@ -8,10 +10,13 @@ use proptest::{
 };
 use serde_json::Value;
 use weir::transcode::{
-    framing::{DecodeError, EndOfInput, FRAMINGS, Framing, Opening, by_name},
-    mapping,
-    output::FieldValue,
-    transcoder::Transcoder,
+    framing::{DecodeError, EndOfInput, FRAMINGS, Framing, by_name},
+    mapping::{
+        self,
+        field::{Field, Retry},
+    },
+    output::{FieldValue, OUTPUTS},
+    transcoder::{Transcoder, Turn},
 };
 
 use crate::sse_reader::{SseEvent, SseReader, read};
@@ -102,11 +107,9 @@ fn turn(from: &Framing, event: &mapping::Settings, input: &[u8], hand: &Hand) ->
 
 /// A transcoder as for the framing's sample.
 fn open(from: &Framing, event: &mapping::Settings, record_bytes_max: usize) -> Transcoder {
-    let opening = Opening {
-        record_bytes_max,
-        content_type: from.sample_content_type,
-    };
-    Transcoder::new(from, &opening, event)
+    let mut turn = Turn::new(from, OUTPUTS[0], record_bytes_max);
+    turn.opening.content_type = from.sample_content_type;
+    Transcoder::new(&turn, &Arc::new(event.clone()))
 }
 
 /// Bytes that are likely to hurt: delimiters, field names, halves of characters, marks.
@@ -161,8 +164,9 @@ fn hand() -> impl Strategy<Value = Hand> {
 
 fn settings() -> mapping::Settings {
     mapping::Settings {
-        name: Some(FieldValue::new("tick").unwrap()),
-        retry: Some(std::time::Duration::from_millis(1500)),
+        name: Some(Field::Fixed(FieldValue::new("tick").unwrap())),
+        retry: Some(Retry::Fixed(Duration::from_millis(1500))),
+        ..mapping::Settings::default()
     }
 }
 

@@ -60,6 +60,19 @@ impl Section<'_> {
         })
     }
 
+    /// A value that `parse` understands, of whatever type.
+    pub(in crate::config) fn parsed<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&DeValue<'_>) -> Option<T>,
+    ) -> Option<T> {
+        self.read(name, |value| {
+            let allowed = || self.key(name).allowed();
+            parse(value.get_ref())
+                .ok_or_else(|| format!("is {}; it must be {}", self.written(value), allowed()))
+        })
+    }
+
     /// A list of strings that `parse` understands; one fault for each that it does not.
     /// `None` where nothing is written.
     pub(in crate::config) fn texts<T>(

@@ -13,7 +13,7 @@ use crate::{
         record::Asked,
     },
     route::{From, Limits, PathPattern, Policy, Rewrite, Timeouts, To},
-    transcode::{framing, heartbeat, mapping},
+    transcode::{framing, heartbeat, output::sse, transcoder::Turn},
     upstream::source::{Source, SourceError},
 };
 
@@ -50,9 +50,11 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
         policy: Policy {
             from: From::Auto,
             to: To::Auto,
-            event: mapping::Settings::default(),
+            charset: None,
+            event: Arc::default(),
             heartbeat: heartbeat::Settings {
                 every,
+                is_asked_for: false,
                 before_reply: None,
             },
             timeouts: Timeouts::default(),
@@ -68,13 +70,11 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
     };
     let now = Instant::now();
     let ndjson = framing::by_name("ndjson").unwrap();
-    let opening = framing::Opening {
-        record_bytes_max: 1024,
-        content_type: "",
-    };
+    let turn = Turn::new(ndjson, &sse::OUTPUT, 1024);
     let parts = Parts {
         feed: Feed::Open(Rc::new(RefCell::new(Silent))),
-        transcoder: Some(Transcoder::new(ndjson, &opening, &route.policy.event)),
+        has_heartbeats: true,
+        transcoder: Some(Transcoder::new(&turn, &route.policy.event)),
         route: Arc::new(route),
         link: StreamLink::new(Rc::clone(connection)),
         watch: Rc::new(Drain::default()).watch(),

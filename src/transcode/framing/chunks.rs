@@ -12,6 +12,7 @@ use super::{DecodeError, Decoder, EndOfInput, Framing, Record};
 pub const FRAMING: Framing = Framing {
     name: "chunks",
     content_types: &[],
+    is_text: true,
     decoder: |opening| Box::new(Chunks::new(opening.record_bytes_max)),
     sample_content_type: "",
     sample: b"Hello, w\xC3\xB6rld \xE2\x98\x83 \xF0\x9F\x8C\x8A\nof tokens",

@@ -10,6 +10,7 @@ use super::{DecodeError, Decoder, EndOfInput, Framing, Record, bom::Bom, cutter:
 pub const FRAMING: Framing = Framing {
     name: "lines",
     content_types: &[],
+    is_text: true,
     decoder: |opening| Box::new(Lines::new(opening.record_bytes_max)),
     sample_content_type: "",
     sample: b"\xEF\xBB\xBFone\n\ntwo\r\n\r\nthree\rfour\r\r\xC3\xBC \nlast",

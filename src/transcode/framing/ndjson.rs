@@ -22,6 +22,7 @@ pub const FRAMING: Framing = Framing {
         "+ndjson",
         "+jsonl",
     ],
+    is_text: true,
     decoder: |opening| Box::new(Ndjson::new(opening.record_bytes_max)),
     sample_content_type: "",
     sample: b"\xEF\xBB\xBF{\"a\":\"\xC3\xBC\\n\"}\n\n \t\r\n{\"b\":2}\r\n[3]\n{\"last\":true}",

@@ -12,6 +12,7 @@ use super::{DecodeError, Decoder, EndOfInput, Framing, Record, bom::Bom};
 pub const FRAMING: Framing = Framing {
     name: "sse",
     content_types: &["text/event-stream"],
+    is_text: true,
     decoder: |opening| Box::new(Sse::new(opening.record_bytes_max)),
     sample_content_type: "",
     sample: b"\xEF\xBB\xBF: hi\nid: 1\r\nevent: tick\r\ndata: a\r\ndata:b\r\n\r\ndata\rretry: 9\r\rid\n\n\

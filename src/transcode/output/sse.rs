@@ -4,7 +4,15 @@ use std::io::Write;
 
 use memchr::memchr2;
 
-use super::{Encoder, Event};
+use super::{Encoder, Event, Format, Output, object};
+
+/// Server-Sent Events.
+pub const OUTPUT: Output = Output {
+    name: "sse",
+    media_types: &["text/event-stream"],
+    has_heartbeats: true,
+    format: Format::Sse,
+};
 
 /// Writes `text/event-stream`: LF only, one space after each colon, never a BOM.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,11 +62,9 @@ impl Encoder for Sse {
     }
 
     fn error(&self, code: &str, message: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"event: stream-error\ndata: {\"code\":");
-        json_string(code, out);
-        out.extend_from_slice(b",\"message\":");
-        json_string(message, out);
-        out.extend_from_slice(b"}\n\n");
+        out.extend_from_slice(b"event: stream-error\ndata: ");
+        object::error(code, message, out);
+        out.extend_from_slice(END);
     }
 
     /// The blank line makes the field count before the stream's end; without data it dispatches nothing.
@@ -153,10 +159,6 @@ fn field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 
 fn write_retry(retry_ms: u64, out: &mut Vec<u8>) {
     writeln!(out, "retry: {retry_ms}").expect("a Vec takes every byte");
-}
-
-fn json_string(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("a Vec takes every byte, and a str is always JSON");
 }
 
 const DATA: &[u8] = b"data: ";
