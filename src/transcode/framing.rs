@@ -62,11 +62,11 @@ pub trait Decoder {
     /// The stream cannot go on; the decoder must not be called again.
     fn next<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Record<'a>>, DecodeError>;
 
-    /// Lends the record that the end of the input completes, if there is one.
-    /// Called once, when the upstream has ended its message; never after a cut.
+    /// Lends a record that the end of the input completes; `None` where there is none, or no more.
+    /// Called until then, when the upstream has ended its message; never after a cut.
     ///
     /// # Errors
-    /// What was carried is no whole record.
+    /// What was carried is no whole record; the decoder must not be called again.
     fn finish(&mut self, end: EndOfInput) -> Result<Option<Record<'_>>, DecodeError>;
 
     /// How many bytes of an incomplete record are carried.

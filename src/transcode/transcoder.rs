@@ -140,7 +140,7 @@ impl Transcoder {
     /// stream's end. Returns how many.
     ///
     /// # Errors
-    /// The input ended inside a record, of which nothing is written, or without the record that ends the
+    /// The input ended inside a record, of which nothing is written (events before it are in `out`), or without the record that ends the
     /// stream where nothing else says that it is whole.
     pub fn finish(&mut self, end: EndOfInput, out: &mut Vec<u8>) -> Result<u64, DecodeError> {
         let mut events = 0;
@@ -153,9 +153,14 @@ impl Transcoder {
         if self.is_complete() {
             return Ok(events);
         }
-        if let Some(record) = self.decoder.finish(end)? {
+        while let Some(record) = self.decoder.finish(end)? {
             events += self.writer.write(&record, out)?;
         }
+        // What a framing itself says of its end is as good as what HTTP says.
+        let end = match self.decoder.has_ended() {
+            true => EndOfInput::Verified,
+            false => end,
+        };
         Ok(events + self.writer.finish(end, out)?)
     }
 

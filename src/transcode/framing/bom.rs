@@ -21,7 +21,6 @@ impl Bom {
     pub(super) fn strip(&mut self, input: &mut &[u8]) -> &'static [u8] {
         while let Some((first, rest)) = input.split_first() {
             if *first != BOM[self.matched] {
-                self.is_past = true;
                 return self.unmatched();
             }
             self.matched += 1;
@@ -34,8 +33,10 @@ impl Bom {
         &[]
     }
 
-    /// What was taken for the start of a mark and, at the end of the input, is none.
-    pub(super) fn unmatched(&self) -> &'static [u8] {
+    /// What was taken for the start of a mark and is none, as the byte after it or the end of the input
+    /// tells: then the start is behind us.
+    pub(super) fn unmatched(&mut self) -> &'static [u8] {
+        self.is_past = true;
         if self.matched == BOM.len() {
             &[]
         } else {

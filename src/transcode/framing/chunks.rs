@@ -69,6 +69,7 @@ impl Decoder for Chunks {
     /// What was held back of an incomplete UTF-8 sequence comes now, whatever it is.
     fn finish(&mut self, _end: EndOfInput) -> Result<Option<Record<'_>>, DecodeError> {
         self.begin();
+        self.lent_bytes = self.carry.len();
         Ok(non_empty(&self.carry))
     }
 

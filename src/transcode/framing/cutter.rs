@@ -93,9 +93,10 @@ impl Cutter {
         }
     }
 
-    /// What has come of the line that has no end.
+    /// Lends what has come of the line that has no end; after that there is none.
     pub(super) fn incomplete(&mut self) -> &[u8] {
         self.begin();
+        self.is_lent = !self.carry.is_empty();
         &self.carry
     }
 
