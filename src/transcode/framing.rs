@@ -4,12 +4,17 @@
 //! every-split test, the properties and the fuzz target all read it.
 
 pub mod chunks;
+pub mod length_u32;
+pub mod length_varint;
 pub mod lines;
 pub mod ndjson;
+pub mod recordio;
 pub mod sse;
 
 mod bom;
 mod cutter;
+mod exact;
+mod prefixed;
 
 use thiserror::Error;
 
@@ -143,6 +148,9 @@ pub const FRAMINGS: &[&Framing] = &[
     &lines::FRAMING,
     &chunks::FRAMING,
     &sse::FRAMING,
+    &recordio::FRAMING,
+    &length_u32::FRAMING,
+    &length_varint::FRAMING,
 ];
 
 /// The framing of that name.
@@ -199,6 +207,7 @@ mod tests {
             ("application/vnd.acme.events+ndjson", Some("ndjson")),
             ("application/vnd.neo4j.query+jsonl", Some("ndjson")),
             ("text/event-stream", Some("sse")),
+            ("application/recordio", Some("recordio")),
             ("text/plain", None),
             ("text/html", None),
             ("application/json", None),

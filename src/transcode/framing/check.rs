@@ -68,7 +68,7 @@ pub(super) fn decode(
             chunk = &chunk[chunk.len() - rest.len()..];
         }
         // A CR counts towards a line until it is known to end it.
-        assert!(decoder.carried_bytes() <= record_bytes_max + CARRY_SLACK);
+        assert!(decoder.carried_bytes() <= record_bytes_max + carry_slack(framing));
     }
     for count in 0.. {
         match decoder.finish(end) {
@@ -160,6 +160,82 @@ pub(super) fn limit(framing: &Framing, before: &[u8], after: &[u8]) {
     }
 }
 
+/// The bytes break this rule of the framing's, in every cut and whatever follows.
+pub(super) fn refused(framing: &Framing, input: &[u8], reason: &'static str) {
+    let error = DecodeError::BadFraming {
+        framing: framing.name,
+        reason,
+    };
+    fails(framing, input, 1000, &error);
+    fails(framing, &[input, b"\n1\n"].concat(), 1000, &error);
+}
+
+/// The bytes prove by themselves that a record is longer than `max`, in every cut.
+pub(super) fn too_large(framing: &Framing, input: &[u8], max: usize) {
+    let error = DecodeError::RecordTooLarge {
+        record_bytes_max: max,
+    };
+    fails(framing, input, max, &error);
+}
+
+fn fails(framing: &Framing, input: &[u8], max: usize, error: &DecodeError) {
+    for end in [EndOfInput::Verified, EndOfInput::Unverified] {
+        let outcome = decode(framing, &[input], end, max);
+        assert_eq!(
+            outcome.error.as_ref(),
+            Some(error),
+            "{}",
+            input.escape_ascii()
+        );
+        every_split(framing, input, end, max);
+    }
+}
+
+/// A record as long as its limit passes, and one byte more is refused by its length alone; `head` is
+/// what stands before a record of so many bytes.
+pub(super) fn prefixed_limit(framing: &Framing, head: impl Fn(usize) -> Vec<u8>) {
+    for max in [1, 3, 64, 300] {
+        let fits = vec![b'x'; max];
+        let input = [head(max), fits.clone()].concat();
+        let outcome = decode(framing, &[&input], EndOfInput::Verified, max);
+        assert_eq!(outcome.error, None);
+        assert_eq!(outcome.datas(), [&fits[..]]);
+        every_split(framing, &input, EndOfInput::Verified, max);
+        too_large(framing, &head(max + 1), max);
+        too_large(framing, &[&input, &head(max + 1)[..]].concat(), max);
+    }
+}
+
+/// Ends the input at every byte, surely or not. `messages` are each a piece of the stream and the
+/// records in it: of those that are whole they come, and what is not whole is truncated.
+pub(super) fn cut_off(framing: &Framing, messages: &[(&[u8], &[&[u8]])]) {
+    let input: Vec<u8> = messages
+        .iter()
+        .flat_map(|(wire, _)| *wire)
+        .copied()
+        .collect();
+    for length in 0..=input.len() {
+        let (mut whole_bytes, mut records) = (0, Vec::new());
+        for (wire, datas) in messages {
+            if whole_bytes + wire.len() > length {
+                break;
+            }
+            whole_bytes += wire.len();
+            records.extend_from_slice(datas);
+        }
+        let error = (whole_bytes < length).then_some(DecodeError::Truncated {
+            framing: framing.name,
+            carried_bytes: length - whole_bytes,
+        });
+        for end in [EndOfInput::Verified, EndOfInput::Unverified] {
+            let outcome = decode(framing, &[&input[..length]], end, 1000);
+            assert_eq!(outcome.error, error, "after {length} bytes");
+            assert_eq!(outcome.datas(), records, "after {length} bytes");
+            every_split(framing, &input[..length], end, 1000);
+        }
+    }
+}
+
 /// After these chunks nothing is carried.
 pub(super) fn idle(framing: &Framing, chunks: &[&[u8]]) {
     let mut decoder = open(framing, 1000);
@@ -219,8 +295,15 @@ fn every_sample_is_refused_the_same_at_every_limit() {
     }
 }
 
-/// How much a decoder may carry beyond its limit: a field's name, a CR, the start of a BOM.
-const CARRY_SLACK: usize = 8;
+/// How much a decoder may carry beyond its limit.
+fn carry_slack(framing: &Framing) -> usize {
+    match framing.name {
+        // Twenty digits and a CR LF.
+        "recordio" => 22,
+        // A field's name, a CR, the start of a BOM, a length.
+        _ => 10,
+    }
+}
 
 /// More records than any of these streams leaves to its end.
 const FINISH_RECORDS_MAX: usize = 8;
