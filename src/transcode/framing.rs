@@ -3,6 +3,7 @@
 //! [`FRAMINGS`] is the registry: configuration, `auto` selection, `--help`, the README's table, the
 //! every-split test, the properties and the fuzz target all read it.
 
+pub mod aws_eventstream;
 pub mod chunks;
 pub mod length_u32;
 pub mod length_varint;
@@ -151,6 +152,7 @@ pub const FRAMINGS: &[&Framing] = &[
     &recordio::FRAMING,
     &length_u32::FRAMING,
     &length_varint::FRAMING,
+    &aws_eventstream::FRAMING,
 ];
 
 /// The framing of that name.
@@ -208,6 +210,10 @@ mod tests {
             ("application/vnd.neo4j.query+jsonl", Some("ndjson")),
             ("text/event-stream", Some("sse")),
             ("application/recordio", Some("recordio")),
+            (
+                "application/vnd.amazon.eventstream",
+                Some("aws-eventstream"),
+            ),
             ("text/plain", None),
             ("text/html", None),
             ("application/json", None),

@@ -300,6 +300,8 @@ fn carry_slack(framing: &Framing) -> usize {
     match framing.name {
         // Twenty digits and a CR LF.
         "recordio" => 22,
+        // A message's headers, lengths and checksums.
+        "aws-eventstream" => (128 << 10) + 16,
         // A field's name, a CR, the start of a BOM, a length.
         _ => 10,
     }
