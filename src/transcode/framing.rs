@@ -5,6 +5,7 @@
 
 pub mod aws_eventstream;
 pub mod chunks;
+pub mod docker;
 pub mod length_u32;
 pub mod length_varint;
 pub mod lines;
@@ -153,6 +154,7 @@ pub const FRAMINGS: &[&Framing] = &[
     &length_u32::FRAMING,
     &length_varint::FRAMING,
     &aws_eventstream::FRAMING,
+    &docker::FRAMING,
 ];
 
 /// The framing of that name.
@@ -214,6 +216,8 @@ mod tests {
                 "application/vnd.amazon.eventstream",
                 Some("aws-eventstream"),
             ),
+            ("application/vnd.docker.multiplexed-stream", Some("docker")),
+            ("application/vnd.docker.raw-stream", None),
             ("text/plain", None),
             ("text/html", None),
             ("application/json", None),

@@ -68,7 +68,7 @@ pub(super) fn decode(
             chunk = &chunk[chunk.len() - rest.len()..];
         }
         // A CR counts towards a line until it is known to end it.
-        assert!(decoder.carried_bytes() <= record_bytes_max + carry_slack(framing));
+        assert!(decoder.carried_bytes() <= carried_bytes_max(framing, record_bytes_max));
     }
     for count in 0.. {
         match decoder.finish(end) {
@@ -295,15 +295,17 @@ fn every_sample_is_refused_the_same_at_every_limit() {
     }
 }
 
-/// How much a decoder may carry beyond its limit.
-fn carry_slack(framing: &Framing) -> usize {
+/// How much a decoder may carry.
+fn carried_bytes_max(framing: &Framing, record_bytes_max: usize) -> usize {
     match framing.name {
-        // Twenty digits and a CR LF.
-        "recordio" => 22,
+        // A length of twenty digits and its CR LF.
+        "recordio" => record_bytes_max + 22,
         // A message's headers, lengths and checksums.
-        "aws-eventstream" => (128 << 10) + 16,
+        "aws-eventstream" => record_bytes_max + (128 << 10) + 16,
+        // A line, with a CR, of each stream, and a frame's header.
+        "docker" => 4 * (record_bytes_max + 1) + 8,
         // A field's name, a CR, the start of a BOM, a length.
-        _ => 10,
+        _ => record_bytes_max + 10,
     }
 }
 

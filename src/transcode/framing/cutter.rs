@@ -110,9 +110,10 @@ impl Cutter {
         if self.is_lent { 0 } else { self.carry.len() }
     }
 
-    /// Lets go of the line that was lent.
+    /// Lets go of the line that was lent. Every other call does so first; it is for who may not come
+    /// to make one.
     #[inline]
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         if self.is_lent {
             self.is_lent = false;
             // With its capacity: an idle stream holds nothing.
