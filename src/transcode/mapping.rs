@@ -4,6 +4,9 @@ pub mod condition;
 pub mod end;
 pub mod field;
 
+#[cfg(test)]
+mod tests;
+
 use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};

@@ -15,6 +15,7 @@ use super::{
 pub const FRAMING: Framing = Framing {
     name: "aws-eventstream",
     content_types: &["application/vnd.amazon.eventstream"],
+    is_text: false,
     decoder: |opening| Box::new(AwsEventstream::new(opening.record_bytes_max)),
     sample_content_type: "application/vnd.amazon.eventstream",
     sample: b"\0\0\0\x83\0\0\0\x4b\x72\x6a\x8d\x33\x0b:event-type\x07\0\x05chunk\

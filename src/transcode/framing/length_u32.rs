@@ -13,6 +13,7 @@ use super::{
 pub const FRAMING: Framing = Framing {
     name: "length-u32",
     content_types: &[],
+    is_text: false,
     decoder: |opening| Box::new(Prefixed::<BigEndian>::new(opening.record_bytes_max)),
     sample_content_type: "",
     sample: b"\0\0\0\x07{\"a\":1}\0\0\0\0\0\0\0\x04\n\xC3\xBC\0",

@@ -12,6 +12,7 @@ use super::{
 pub const FRAMING: Framing = Framing {
     name: "length-varint",
     content_types: &[],
+    is_text: false,
     decoder: |opening| Box::new(Prefixed::<Varint>::new(opening.record_bytes_max)),
     sample_content_type: "",
     sample: b"\x07{\"a\":1}\0\x84\0\n\xC3\xBC\0\x80\x01\
