@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressBarIter, ProgressStyle};
 
 /// Standard input, which shows on standard error how much of it is read where that is of use: the one is
 /// a file, so that its length is known, and the other a terminal that does not show the output as well.
+#[must_use]
 pub fn standard_input() -> Box<dyn Read> {
     let is_seen = io::stderr().is_terminal() && !io::stdout().is_terminal();
     match file_bytes().filter(|_| is_seen) {

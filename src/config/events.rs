@@ -86,10 +86,10 @@ fn place(section: &Section<'_>, name: &str) -> Option<Pointer> {
 /// The conditions under `name`: one, or a list of which one is enough.
 fn conditions(section: &Section<'_>, name: &str) -> Vec<Condition> {
     let sections = section.sections(name);
-    sections.iter().filter_map(condition).collect()
+    sections.iter().map(condition).collect()
 }
 
-fn condition(section: &Section<'_>) -> Option<Condition> {
+fn condition(section: &Section<'_>) -> Condition {
     let at = section.text("at", pointer);
     let named = section.text("name", |text| Ok(text.to_owned()));
     let equals = section.parsed("equals", equals);
@@ -110,12 +110,12 @@ fn condition(section: &Section<'_>) -> Option<Condition> {
     }
     if let Some(name) = named {
         let (subject, test) = (Subject::Name, Test::Text(name));
-        return Some(Condition { subject, test });
+        return Condition { subject, test };
     }
-    Some(Condition {
+    Condition {
         subject: at.map_or(Subject::Text, Subject::At),
         test: equals.or(exists).unwrap_or(Test::Exists(true)),
-    })
+    }
 }
 
 fn equals(value: &DeValue<'_>) -> Option<Test> {

@@ -170,7 +170,7 @@ mod tests {
             ("text/plain", None),
             ("", None),
         ] {
-            let found = of_content_type(content_type).map(|charset| charset.name());
+            let found = of_content_type(content_type).map(encoding_rs::Encoding::name);
             assert_eq!(found, name, "{content_type}");
         }
     }

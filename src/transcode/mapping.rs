@@ -270,7 +270,7 @@ impl Mapping {
                 framing: "mapping",
                 reason: "a record holds bytes that are not UTF-8",
             }),
-            _ => Ok(data),
+            InvalidUtf8::Replace | InvalidUtf8::Base64 | InvalidUtf8::Error => Ok(data),
         }
     }
 

@@ -157,9 +157,10 @@ impl Transcoder {
             events += self.writer.write(&record, out)?;
         }
         // What a framing itself says of its end is as good as what HTTP says.
-        let end = match self.decoder.has_ended() {
-            true => EndOfInput::Verified,
-            false => end,
+        let end = if self.decoder.has_ended() {
+            EndOfInput::Verified
+        } else {
+            end
         };
         Ok(events + self.writer.finish(end, out)?)
     }

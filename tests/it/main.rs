@@ -14,6 +14,8 @@ mod edge;
 mod forwarding;
 mod http2_upstreams;
 mod leaving;
+mod outputs;
+mod presets;
 mod process;
 mod replies;
 mod requests;

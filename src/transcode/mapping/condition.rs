@@ -87,7 +87,6 @@ impl Test {
                 let text = found.and_then(json::unescape);
                 text.is_some_and(|text| *text == *wanted.as_bytes())
             }
-            #[expect(clippy::float_cmp, reason = "both were read from decimals")]
             Self::Number(wanted) => found.and_then(number) == Some(*wanted),
             Self::Bool(true) => found == Some(b"true"),
             Self::Bool(false) => found == Some(b"false"),

@@ -13,8 +13,8 @@ fn pointer(text: &str) -> Pointer {
     Pointer::parse(text).unwrap()
 }
 
-fn at(text: &str, test: Test) -> Vec<Condition> {
-    let subject = Subject::At(pointer(text));
+fn at(place: &str, test: Test) -> Vec<Condition> {
+    let subject = Subject::At(pointer(place));
     vec![Condition { subject, test }]
 }
 
