@@ -6,6 +6,9 @@
 pub mod aws_eventstream;
 pub mod chunks;
 pub mod docker;
+pub mod json;
+pub mod json_array;
+pub mod json_seq;
 pub mod length_u32;
 pub mod length_varint;
 pub mod lines;
@@ -17,6 +20,7 @@ mod bom;
 mod cutter;
 mod exact;
 mod prefixed;
+mod values;
 
 use thiserror::Error;
 
@@ -61,7 +65,8 @@ impl std::fmt::Debug for Framing {
 /// `chunks` is the exception, and says so), and each is lent at the earliest byte that proves it
 /// complete (invariant 4).
 pub trait Decoder {
-    /// Takes bytes off the front of `input` until a record is complete, and lends it.
+    /// Takes bytes off the front of `input` until a record is complete, and lends it. One that was complete
+    /// but for what follows it is lent without any.
     ///
     /// `None`: all of `input` is taken, and what is left of it is carried to the next call.
     ///
@@ -150,6 +155,9 @@ pub const FRAMINGS: &[&Framing] = &[
     &lines::FRAMING,
     &chunks::FRAMING,
     &sse::FRAMING,
+    &json_seq::FRAMING,
+    &json::FRAMING,
+    &json_array::FRAMING,
     &recordio::FRAMING,
     &length_u32::FRAMING,
     &length_varint::FRAMING,
@@ -211,6 +219,8 @@ mod tests {
             ("application/vnd.acme.events+ndjson", Some("ndjson")),
             ("application/vnd.neo4j.query+jsonl", Some("ndjson")),
             ("text/event-stream", Some("sse")),
+            ("application/json-seq", Some("json-seq")),
+            ("application/geo+json-seq", Some("json-seq")),
             ("application/recordio", Some("recordio")),
             (
                 "application/vnd.amazon.eventstream",

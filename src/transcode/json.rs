@@ -12,6 +12,7 @@ mod rewrite;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use memchr::memchr2;
 use serde::de::IgnoredAny;
@@ -21,6 +22,7 @@ pub use self::{
     pointer::{Pointer, PointerError},
     rewrite::{minify, unescape},
 };
+pub(super) use self::{rewrite::minify_in_place, value::ValueEnd};
 
 /// Finds the value at `pointer` in `text`: its raw bytes, without white space around them.
 ///
@@ -64,7 +66,7 @@ pub const NESTING_MAX: usize = 127;
 
 /// Takes white space (RFC 8259 §2) off the front.
 #[inline]
-fn trim_start(text: &[u8]) -> &[u8] {
+pub(super) fn trim_start(text: &[u8]) -> &[u8] {
     let mut rest = text;
     while let [b' ' | b'\t' | b'\n' | b'\r', tail @ ..] = rest {
         rest = tail;

@@ -26,7 +26,7 @@ impl Outcome {
 }
 
 /// A decoder as for the framing's sample.
-fn open(framing: &Framing, record_bytes_max: usize) -> Box<dyn Decoder> {
+pub(super) fn open(framing: &Framing, record_bytes_max: usize) -> Box<dyn Decoder> {
     (framing.decoder)(&Opening {
         record_bytes_max,
         content_type: framing.sample_content_type,
@@ -122,33 +122,47 @@ pub(super) fn every_split(framing: &Framing, input: &[u8], end: EndOfInput, max:
 /// Each chunk completes so many records at once, not with the next chunk.
 pub(super) fn prompt(framing: &Framing, chunks: &[(&[u8], usize)]) {
     let mut decoder = open(framing, 1000);
-    for (chunk, count) in chunks {
-        let (mut chunk, mut counted) = (*chunk, 0);
-        loop {
-            let mut rest = chunk;
-            if decoder.next(&mut rest).expect("a sound stream").is_none() {
-                break;
-            }
-            counted += 1;
-            chunk = &chunk[chunk.len() - rest.len()..];
-        }
-        assert_eq!(counted, *count, "{}", chunk.escape_ascii());
+    for (chunk, expected) in chunks {
+        let counted = count(&mut *decoder, chunk);
+        assert_eq!(counted, *expected, "{}", chunk.escape_ascii());
     }
+}
+
+/// Hands over a chunk, and counts the records it completes.
+pub(super) fn count(decoder: &mut dyn Decoder, mut chunk: &[u8]) -> usize {
+    for counted in 0.. {
+        let mut rest = chunk;
+        if decoder.next(&mut rest).expect("a sound stream").is_none() {
+            return counted;
+        }
+        chunk = &chunk[chunk.len() - rest.len()..];
+    }
+    unreachable!("a chunk has an end")
 }
 
 /// A record at the limit passes between `before` and `after`, and one byte more is refused as soon as
 /// it has come, in every cut.
 pub(super) fn limit(framing: &Framing, before: &[u8], after: &[u8]) {
+    limit_of(framing, before, |length| vec![b'x'; length], after);
+}
+
+/// The same for records that `record` makes, of any length.
+pub(super) fn limit_of(
+    framing: &Framing,
+    before: &[u8],
+    record: impl Fn(usize) -> Vec<u8>,
+    after: &[u8],
+) {
     let end = EndOfInput::Verified;
     for max in [3, 64] {
-        let fits = vec![b'x'; max];
+        let fits = record(max);
         let input = [before, &fits, after].concat();
         let outcome = decode(framing, &[&input], end, max);
         assert_eq!(outcome.error, None, "{before:?} {after:?}");
         assert_eq!(outcome.datas().last(), Some(&&fits[..]));
         every_split(framing, &input, end, max);
 
-        let long = [before, &fits, b"x"].concat();
+        let long = [before, &record(max + 1)].concat();
         // Unverified, where the end of the input would otherwise be what finds it out.
         let outcome = decode(framing, &[&long], EndOfInput::Unverified, max);
         let error = DecodeError::RecordTooLarge {
@@ -240,14 +254,7 @@ pub(super) fn cut_off(framing: &Framing, messages: &[(&[u8], &[&[u8]])]) {
 pub(super) fn idle(framing: &Framing, chunks: &[&[u8]]) {
     let mut decoder = open(framing, 1000);
     for chunk in chunks {
-        let mut chunk = *chunk;
-        loop {
-            let mut rest = chunk;
-            if decoder.next(&mut rest).expect("a sound stream").is_none() {
-                break;
-            }
-            chunk = &chunk[chunk.len() - rest.len()..];
-        }
+        count(&mut *decoder, chunk);
     }
     assert_eq!(decoder.carried_bytes(), 0);
 }

@@ -79,7 +79,7 @@ fn element(elements: &[u8], index: usize) -> Option<&[u8]> {
 #[inline]
 fn find(inner: &[u8], separator: u8, mut fits: impl FnMut(&Seen, Mark) -> bool) -> Option<&[u8]> {
     let mut depth = 0;
-    for seen in Scan::new(inner) {
+    for seen in Scan::of(inner) {
         let (opens, closes) = (seen.opens(), seen.closes());
         if leaves_out(&mut depth, opens, closes) {
             continue;
@@ -170,7 +170,7 @@ fn string_end(text: &[u8]) -> Option<usize> {
 
 fn container_end(text: &[u8]) -> Option<usize> {
     let mut depth = 0;
-    for seen in Scan::new(text) {
+    for seen in Scan::of(text) {
         let (opens, closes) = (seen.opens(), seen.closes());
         if leaves_out(&mut depth, opens, closes) {
             continue;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::scan::Scan;
+use super::scan::{Mark, Scan, Seen};
 
 /// The text of a raw string: without its quotes, and with its escapes undone (RFC 8259 §7).
 ///
@@ -73,12 +73,8 @@ fn code_unit(text: &[u8]) -> Option<(u16, &[u8])> {
 pub fn minify(raw: &[u8], out: &mut Vec<u8>) {
     out.reserve(raw.len());
     let mut start = 0;
-    for seen in Scan::new(raw) {
-        // White space comes in runs, so that only their ends are looked at.
-        let blanks = seen.blanks();
-        let firsts = seen.marks(blanks & !(blanks << 1));
-        let lasts = seen.marks(blanks & !(blanks >> 1));
-        for (first, last) in firsts.zip(lasts) {
+    for seen in Scan::of(raw) {
+        for (first, last) in blank_runs(&seen) {
             out.extend_from_slice(&raw[start..first.at]);
             start = last.at + 1;
         }
@@ -86,11 +82,35 @@ pub fn minify(raw: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&raw[start..]);
 }
 
+/// The same in place.
+pub(in crate::transcode) fn minify_in_place(raw: &mut Vec<u8>) {
+    let (mut start, mut kept) = (0, 0);
+    let mut scan = Scan::default();
+    // What is moved goes no further than what has been looked at.
+    while let Some(seen) = scan.next(raw) {
+        for (first, last) in blank_runs(&seen) {
+            raw.copy_within(start..first.at, kept);
+            kept += first.at - start;
+            start = last.at + 1;
+        }
+    }
+    raw.copy_within(start.., kept);
+    raw.truncate(raw.len() - start + kept);
+}
+
+/// The first and the last of each run of white space outside strings, so that only these are looked at.
+#[inline]
+fn blank_runs(seen: &Seen) -> impl Iterator<Item = (Mark, Mark)> {
+    let blanks = seen.blanks();
+    let firsts = seen.marks(blanks & !(blanks << 1));
+    firsts.zip(seen.marks(blanks & !(blanks >> 1)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
 
-    use super::{minify, unescape};
+    use super::{minify, minify_in_place, unescape};
 
     #[test]
     fn escapes_are_undone() {
@@ -136,6 +156,9 @@ mod tests {
             let mut out = b">".to_vec();
             minify(raw.as_bytes(), &mut out);
             assert_eq!(out, [b">", minified.as_bytes()].concat(), "{raw:?}");
+            let mut raw = raw.as_bytes().to_vec();
+            minify_in_place(&mut raw);
+            assert_eq!(raw, minified.as_bytes());
         }
     }
 }

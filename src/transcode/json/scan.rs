@@ -2,12 +2,13 @@
 
 use super::block::{BLOCK_BYTES, Block, Strings};
 
-/// The blocks of a text, but for those that lie wholly inside a string and hold no escape.
-#[derive(Debug, Clone)]
-pub(super) struct Scan<'a> {
-    text: &'a [u8],
+/// A way through a text, block by block.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scan {
+    /// Where the next block begins.
     at: usize,
     strings: Strings,
+    /// Where the last backslash ends.
     escapes_end: usize,
 }
 
@@ -40,26 +41,19 @@ pub(super) struct Mark {
     bit: u64,
 }
 
-impl<'a> Scan<'a> {
-    /// Scans what begins outside strings.
+impl Scan {
+    /// The blocks of `text`, which begins outside strings.
     #[inline]
-    pub(super) fn new(text: &'a [u8]) -> Self {
-        Self {
-            text,
-            at: 0,
-            strings: Strings::default(),
-            escapes_end: 0,
-        }
+    pub(super) fn of(text: &[u8]) -> impl Iterator<Item = Seen> {
+        let mut scan = Self::default();
+        std::iter::from_fn(move || scan.next(text))
     }
-}
 
-impl Iterator for Scan<'_> {
-    type Item = Seen;
-
+    /// The next block of `text`; blocks that lie wholly inside a string are passed over.
     #[inline]
-    fn next(&mut self) -> Option<Seen> {
-        while self.at < self.text.len() {
-            let rest = &self.text[self.at..];
+    pub(super) fn next(&mut self, text: &[u8]) -> Option<Seen> {
+        while self.at < text.len() {
+            let rest = &text[self.at..];
             let block = Block::first_of(rest);
             let (at, len) = (self.at, rest.len().min(BLOCK_BYTES));
             self.at += len;
@@ -80,6 +74,13 @@ impl Iterator for Scan<'_> {
             });
         }
         None
+    }
+
+    /// Goes on in a text that follows the one behind.
+    #[inline]
+    pub(super) fn follow(&mut self) {
+        self.at = 0;
+        self.escapes_end = 0;
     }
 }
 
@@ -108,6 +109,24 @@ impl Seen {
         self.eq(b' ') | self.eq(b'\t') | self.eq(b'\n') | self.eq(b'\r')
     }
 
+    /// Where line ends stand outside strings.
+    #[inline]
+    pub(super) fn line_ends(&self) -> u64 {
+        self.eq(b'\n') | self.eq(b'\r')
+    }
+
+    /// Where brackets of any kind stand outside strings.
+    #[inline]
+    pub(super) fn brackets(&self) -> u64 {
+        self.opens() | self.closes()
+    }
+
+    /// What stands outside strings, and of a text's last block what stands behind it.
+    #[inline]
+    pub(super) fn outside(&self) -> u64 {
+        self.outside
+    }
+
     /// The places of `bits` in the text.
     #[inline]
     pub(super) fn marks(&self, bits: u64) -> Marks {
@@ -130,6 +149,12 @@ impl Mark {
     pub(super) fn is_in(self, bits: u64) -> bool {
         self.bit & bits != 0
     }
+
+    /// Whether one of `bits` of its block stands before it.
+    #[inline]
+    pub(super) fn is_behind(self, bits: u64) -> bool {
+        (self.bit - 1) & bits != 0
+    }
 }
 
 impl Iterator for Marks {
@@ -149,7 +174,7 @@ impl Iterator for Marks {
 /// How deep arrays and objects lie in one another.
 pub(super) fn depth_max(text: &[u8]) -> usize {
     let (mut depth, mut depth_max) = (0_usize, 0);
-    for seen in Scan::new(text) {
+    for seen in Scan::of(text) {
         let (opens, closes) = (seen.opens(), seen.closes());
         for mark in seen.marks(opens | closes) {
             if mark.is_in(opens) {
@@ -200,7 +225,7 @@ mod tests {
                 text.extend_from_slice(&[b','; 70]);
                 let expected = outside(&text);
                 let mut found = vec![false; text.len()];
-                for seen in Scan::new(&text) {
+                for seen in Scan::of(&text) {
                     for mark in seen.marks(seen.outside).take_while(|m| m.at < text.len()) {
                         found[mark.at] = true;
                     }
@@ -213,7 +238,7 @@ mod tests {
     #[test]
     fn the_last_escape_is_known() {
         let text = format!("\\{}\\.:{}:", ".".repeat(60), ".".repeat(200));
-        let ends = Scan::new(text.as_bytes()).flat_map(|seen| {
+        let ends = Scan::of(text.as_bytes()).flat_map(|seen| {
             let marks = seen.marks(seen.eq(b':'));
             marks.map(move |mark| (mark.at, seen.escapes_end(mark)))
         });

@@ -10,7 +10,7 @@ use proptest::{
 };
 use serde_json::Value;
 
-use super::super::{elements, is_text, minify, unescape};
+use super::super::{elements, is_text, minify, minify_in_place, unescape};
 use super::raw_at;
 
 /// A text as a tree that remembers how its scalars are written.
@@ -229,6 +229,9 @@ proptest! {
         if let Ok(value) = parsed {
             prop_assert_eq!(serde_json::from_slice::<Value>(&minified).unwrap(), value);
         }
+        let mut in_place = text.clone();
+        minify_in_place(&mut in_place);
+        prop_assert_eq!(minified, in_place);
         let _ = (unescape(&text), elements(&text).map(Iterator::count));
     }
 
