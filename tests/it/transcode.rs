@@ -1,5 +1,8 @@
 //! Does every stream turn into the same events, however it is cut?
 
+mod binary;
+mod models;
+
 use std::{sync::Arc, time::Duration};
 
 use proptest::{
