@@ -1,10 +1,10 @@
 // How is the real binary started? WEIR_BIN names it; else the newest build of this checkout is taken.
 import { existsSync, statSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { open, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { Child } from "./child.mjs";
+import { Child, within } from "./child.mjs";
 import { directory } from "./place.mjs";
 
 /** Runs `weir run` with this `proxy.toml`; gives the addresses it listens on, in the file's order. */
@@ -27,6 +27,17 @@ export async function startDemo(t) {
   const child = new Child(t, binary(), ["demo", "--address", "127.0.0.1:0"]);
   const [, address] = await child.match(/browser: http:\/\/([\d.]+:\d+)\//);
   return { child, address };
+}
+
+/** Runs `weir convert` on a file; gives the lines it wrote, what it complained of, and its exit code. */
+export async function convert(t, from, file) {
+  const input = await open(file);
+  const child = new Child(t, binary(), ["convert", "--from", from], { stdio: [input.fd, "pipe", "pipe"] });
+  const lines = [];
+  for (let line = await child.line(); line !== null; line = await child.line()) lines.push(line);
+  const { code } = await within(child.exited, "the end of weir convert");
+  await input.close();
+  return { lines, errors: child.errors, code };
 }
 
 function binary() {
