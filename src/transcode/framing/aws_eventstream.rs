@@ -80,7 +80,6 @@ impl AwsEventstream {
 
 impl Decoder for AwsEventstream {
     fn next<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Record<'a>>, DecodeError> {
-        self.exact.release();
         if let Some(report) = self.report.take() {
             return Err(DecodeError::Reported { report });
         }

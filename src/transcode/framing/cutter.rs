@@ -110,6 +110,12 @@ impl Cutter {
         if self.is_lent { 0 } else { self.carry.len() }
     }
 
+    /// How much memory is held, for tests of what an idle stream costs.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.carry.capacity()
+    }
+
     /// Lets go of the line that was lent. Every other call does so first; it is for who may not come
     /// to make one.
     #[inline]

@@ -102,3 +102,43 @@ fn bad<P: Prefix>(reason: &'static str) -> DecodeError {
         reason,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Decoder, Prefix, Prefixed};
+
+    /// A length of one byte.
+    #[derive(Debug, Default)]
+    struct Byte(Option<u8>);
+
+    impl Prefix for Byte {
+        const FRAMING: &'static str = "byte";
+
+        fn push(&mut self, byte: u8) -> Result<bool, &'static str> {
+            self.0 = Some(byte);
+            Ok(true)
+        }
+
+        fn length(&self) -> u64 {
+            u64::from(self.0.unwrap_or_default())
+        }
+
+        fn bytes(&self) -> usize {
+            usize::from(self.0.is_some())
+        }
+    }
+
+    #[test]
+    fn memory_is_let_go_as_soon_as_nothing_more_comes() {
+        let mut decoder = Prefixed::<Byte>::new(100);
+        assert_eq!(decoder.next(&mut &b"\x02a"[..]), Ok(None));
+        assert_eq!(decoder.carried_bytes(), 2);
+        let record = decoder.next(&mut &b"b"[..]).unwrap().unwrap();
+        assert_eq!(record.data, Some(&b"ab"[..]));
+        assert_eq!(decoder.next(&mut &b""[..]), Ok(None));
+        assert_eq!(
+            (decoder.carried_bytes(), decoder.record.held_bytes()),
+            (0, 0)
+        );
+    }
+}

@@ -1,10 +1,10 @@
 //! Are messages of an Amazon event stream cut and understood as Smithy says?
 
 use super::super::{
-    DecodeError, EndOfInput,
+    DecodeError, Decoder, EndOfInput,
     check::{self, Owned},
 };
-use super::{FRAMING, HEADERS_BYTES_MAX};
+use super::{AwsEventstream, FRAMING, HEADERS_BYTES_MAX};
 
 /// A string header.
 fn text(name: &str, value: &str) -> Vec<u8> {
@@ -308,4 +308,12 @@ fn a_message_that_is_cut_off_is_truncated() {
 fn nothing_is_held_between_records() {
     let message = event("chunk", b"x");
     check::idle(&FRAMING, &[&message[..5], &message[5..40], &message[40..]]);
+
+    let mut decoder = AwsEventstream::new(1000);
+    for chunk in [&message[..5], &message[5..40]] {
+        assert_eq!(decoder.next(&mut &*chunk), Ok(None));
+    }
+    assert!(decoder.next(&mut &message[40..]).unwrap().is_some());
+    assert_eq!(decoder.next(&mut &b""[..]), Ok(None));
+    assert_eq!(decoder.exact.held_bytes(), 0);
 }

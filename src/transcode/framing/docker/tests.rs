@@ -1,10 +1,10 @@
 //! Are a container's streams told apart, and each cut into its lines?
 
 use super::super::{
-    DecodeError, EndOfInput,
+    DecodeError, Decoder, EndOfInput,
     check::{self, Outcome, Owned},
 };
-use super::FRAMING;
+use super::{Cutter, Docker, FRAMING, HEADER_BYTES};
 
 fn frame(stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -201,4 +201,25 @@ fn nothing_is_held_between_records() {
     let wire = frames(&[(1, b"a"), (2, b"b\n"), (1, b"\n")]);
     check::idle(&FRAMING, &[&wire]);
     check::idle(&FRAMING, &wire.chunks(1).collect::<Vec<_>>());
+
+    let mut decoder = Docker::new(1000);
+    let held_bytes = |decoder: &Docker| {
+        let lines = decoder.lines.iter().map(Cutter::held_bytes);
+        decoder.header.held_bytes() + lines.sum::<usize>()
+    };
+    // The line of one stream is lent while the header of another's frame is behind it.
+    let (line, next) = (frame(1, b"ab\n"), frame(2, b"c\n"));
+    for byte in &line[..line.len() - 1] {
+        assert_eq!(decoder.next(&mut &[*byte][..]), Ok(None));
+    }
+    let chunk = [b"\n", &next[..]].concat();
+    assert!(decoder.next(&mut &chunk[..]).unwrap().is_some());
+    assert!(held_bytes(&decoder) > 0);
+    assert!(decoder.next(&mut &next[..]).unwrap().is_some());
+    assert_eq!(held_bytes(&decoder), 0);
+    // Of a header that came in pieces nothing is left, either.
+    for byte in &line[..HEADER_BYTES] {
+        assert_eq!(decoder.next(&mut &[*byte][..]), Ok(None));
+    }
+    assert_eq!(held_bytes(&decoder), 0);
 }
