@@ -116,13 +116,28 @@ impl Transcoder {
         out: &mut Vec<u8>,
         out_bytes_max: usize,
     ) -> Result<u64, DecodeError> {
+        if self.undoing.is_some() {
+            return self.push_undone(input, out, out_bytes_max);
+        }
+        let decoder = &mut *self.decoder;
+        self.writer.write_all(decoder, input, out, out_bytes_max)
+    }
+
+    /// The same, of a stream that is not UTF-8.
+    #[cold]
+    fn push_undone(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut Vec<u8>,
+        out_bytes_max: usize,
+    ) -> Result<u64, DecodeError> {
         let Self {
-            undoing,
+            undoing: Some(undoing),
             decoder,
             writer,
-        } = self;
-        let Some(undoing) = undoing else {
-            return writer.write_all(&mut **decoder, input, out, out_bytes_max);
+        } = self
+        else {
+            return Ok(0);
         };
         let mut events = 0;
         while !input.is_empty() && out.len() < out_bytes_max {
@@ -140,8 +155,8 @@ impl Transcoder {
     /// stream's end. Returns how many.
     ///
     /// # Errors
-    /// The input ended inside a record, of which nothing is written (events before it are in `out`), or without the record that ends the
-    /// stream where nothing else says that it is whole.
+    /// The input ended inside a record, of which nothing is written (events before it are in `out`), or
+    /// without the record that ends the stream where nothing else says that it is whole.
     pub fn finish(&mut self, end: EndOfInput, out: &mut Vec<u8>) -> Result<u64, DecodeError> {
         let mut events = 0;
         if let Some(undoing) = &mut self.undoing {
@@ -202,6 +217,7 @@ impl Transcoder {
 
 impl Writer {
     /// [`Transcoder::push`] of UTF-8.
+    #[inline]
     fn write_all(
         &mut self,
         decoder: &mut dyn Decoder,
@@ -226,11 +242,7 @@ impl Writer {
         (out, out_bytes_max): (&mut Vec<u8>, usize),
     ) -> Result<u64, DecodeError> {
         let mut events = 0;
-        while out.len() < out_bytes_max {
-            if self.meaning != Meaning::GoesOn {
-                *input = &[];
-                break;
-            }
+        while out.len() < out_bytes_max && self.meaning == Meaning::GoesOn {
             // A borrow of its own for each record: `Decoder::next` ties its own borrow to the input's.
             let mut rest = *input;
             match decoder.next(&mut rest) {
@@ -243,6 +255,9 @@ impl Writer {
                 Err(error) => return Err(error),
             }
             *input = &input[input.len() - rest.len()..];
+        }
+        if self.meaning != Meaning::GoesOn {
+            *input = &[];
         }
         Ok(events)
     }

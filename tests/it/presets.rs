@@ -30,7 +30,7 @@ fn turn(policy: &Policy, content_type: &str, input: &[u8], chunk_bytes: usize) -
     let media_type = content_type.split(';').next().unwrap();
     let from = match policy.from {
         From::Framing(framing) if media_type != "text/event-stream" => framing,
-        _ => framing::by_content_type(media_type).unwrap(),
+        From::Framing(_) | From::Auto => framing::by_content_type(media_type).unwrap(),
     };
     let turn = Turn {
         from,
