@@ -114,11 +114,18 @@ impl Wants {
         reply > best || (is_it && reply == best)
     }
 
+    /// Whether the client says that it takes this very type.
+    fn names(&self, media_type: &str) -> bool {
+        let accept = self.accept.as_deref().unwrap_or_default();
+        let (specificity, quality) = accept_quality(accept, media_type);
+        specificity == EXACT && quality > 0
+    }
+
     /// How much the client wants this media type, in thousandths; 1000 for all where it says nothing.
     fn quality(&self, media_type: &str) -> u16 {
         self.accept
             .as_deref()
-            .map_or(1000, |accept| accept_quality(accept, media_type))
+            .map_or(1000, |accept| accept_quality(accept, media_type).1)
     }
 }
 
@@ -141,7 +148,11 @@ pub(super) fn plan(policy: &Policy, wants: &Wants, reply: &response::Parts) -> N
     let is_by_accept = matches!(policy.to, To::Auto);
     let reply_type = media_type(&reply.headers);
     let chosen = wants.output(policy);
-    let chosen = chosen.filter(|chosen| !(is_by_accept && wants.prefers(&reply_type, *chosen)));
+    let is_its_own = framing.is_for_its_own_clients && matches!(policy.from, From::Auto);
+    let chosen = chosen.filter(|chosen| {
+        let is_wanted = !is_its_own || wants.names(chosen.media_type);
+        !is_by_accept || (is_wanted && !wants.prefers(&reply_type, *chosen))
+    });
     Negotiated {
         plan: chosen.map_or(Plan::Pass, |chosen| Plan::Convert(framing, chosen)),
         is_by_accept,
@@ -207,8 +218,12 @@ pub(super) fn content_type(headers: &HeaderMap) -> &str {
         .unwrap_or_default()
 }
 
-/// The quality that `accept` gives to `media_type`, in thousandths: the most specific range counts.
-fn accept_quality(accept: &str, media_type: &str) -> u16 {
+/// How specific a range is that gives the media type itself.
+const EXACT: u8 = 3;
+
+/// The quality that `accept` gives to `media_type`, in thousandths, and how specific the range is that
+/// gives it: the most specific counts.
+fn accept_quality(accept: &str, media_type: &str) -> (u8, u16) {
     let kind = media_type.split('/').next().unwrap_or_default();
     let mut best = (0_u8, 0_u16);
     for range in accept.split(',') {
@@ -217,7 +232,7 @@ fn accept_quality(accept: &str, media_type: &str) -> u16 {
         let specificity = match name.split_once('/') {
             Some(("*", "*")) => 1,
             Some((left, "*")) if left == kind => 2,
-            _ if name == media_type => 3,
+            _ if name == media_type => EXACT,
             _ => continue,
         };
         let quality = parts
@@ -232,7 +247,7 @@ fn accept_quality(accept: &str, media_type: &str) -> u16 {
             best = (specificity, quality);
         }
     }
-    best.1
+    best
 }
 
 /// Reads a qvalue (RFC 9110 §12.4.2); what cannot be read counts as 1.
@@ -272,6 +287,8 @@ mod tests {
             rewrite: Rewrite::default(),
         }
     }
+
+    const AWS: &str = "application/vnd.amazon.eventstream";
 
     fn decide(policy: &Policy, accept: &str, status: u16, content_type: &str) -> &'static str {
         let mut headers = HeaderMap::new();
@@ -393,6 +410,33 @@ mod tests {
                 "text/plain",
                 ndjson,
             ),
+            ("auto", To::Auto, "*/*", 200, AWS, "pass"),
+            ("auto", To::Auto, "", 200, AWS, "pass"),
+            (
+                "auto",
+                To::Auto,
+                "text/event-stream, */*",
+                200,
+                AWS,
+                "aws-eventstream",
+            ),
+            (
+                "auto",
+                To::Output(&sse::OUTPUT),
+                "*/*",
+                200,
+                AWS,
+                "aws-eventstream",
+            ),
+            (
+                "aws-eventstream",
+                To::Auto,
+                "*/*",
+                200,
+                AWS,
+                "aws-eventstream",
+            ),
+            ("aws-eventstream", To::Auto, AWS, 200, AWS, "pass"),
             ("ndjson", To::Auto, "", 200, "", "ndjson"),
             ("ndjson", To::Auto, "", 200, SSE, "sse"),
             ("ndjson", To::Auto, "", 200, "image/png", "pass"),

@@ -31,6 +31,9 @@ pub struct Framing {
     /// The media types (without parameters, lower case) that `auto` takes for this framing; an entry
     /// that begins with `+` stands for every type with that structured suffix (RFC 6839).
     pub content_types: &'static [&'static str],
+    /// Whether `auto` takes it only where the client names what it wants instead: the protocols' own
+    /// clients accept anything, and expect just this.
+    pub is_for_its_own_clients: bool,
     /// Whether its bytes are text throughout, delimiters included, so that a charset is undone before
     /// records are cut; the lengths of other framings count bytes.
     pub is_text: bool,

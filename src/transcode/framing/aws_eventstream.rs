@@ -15,6 +15,7 @@ use super::{
 pub const FRAMING: Framing = Framing {
     name: "aws-eventstream",
     content_types: &["application/vnd.amazon.eventstream"],
+    is_for_its_own_clients: true,
     is_text: false,
     decoder: |opening| Box::new(AwsEventstream::new(opening.record_bytes_max)),
     sample_content_type: "application/vnd.amazon.eventstream",

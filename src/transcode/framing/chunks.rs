@@ -12,6 +12,7 @@ use super::{DecodeError, Decoder, EndOfInput, Framing, Record};
 pub const FRAMING: Framing = Framing {
     name: "chunks",
     content_types: &[],
+    is_for_its_own_clients: false,
     is_text: true,
     decoder: |opening| Box::new(Chunks::new(opening.record_bytes_max)),
     sample_content_type: "",

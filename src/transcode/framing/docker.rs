@@ -17,6 +17,7 @@ use super::{DecodeError, Decoder, EndOfInput, Framing, Record, cutter::Cutter, e
 pub const FRAMING: Framing = Framing {
     name: "docker",
     content_types: &["application/vnd.docker.multiplexed-stream"],
+    is_for_its_own_clients: true,
     is_text: false,
     decoder: |opening| Box::new(Docker::new(opening.record_bytes_max)),
     sample_content_type: "application/vnd.docker.multiplexed-stream",

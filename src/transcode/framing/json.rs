@@ -18,6 +18,7 @@ use crate::transcode::json::trim_start;
 pub const FRAMING: Framing = Framing {
     name: "json",
     content_types: &[],
+    is_for_its_own_clients: false,
     is_text: true,
     decoder: |opening| Box::new(Json::new(opening)),
     sample_content_type: "application/json",

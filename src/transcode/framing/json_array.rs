@@ -20,6 +20,7 @@ use crate::transcode::json::trim_start;
 pub const FRAMING: Framing = Framing {
     name: "json-array",
     content_types: &[],
+    is_for_its_own_clients: false,
     is_text: true,
     decoder: |opening| Box::new(JsonArray::new(opening)),
     sample_content_type: "application/json",

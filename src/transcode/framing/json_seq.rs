@@ -18,6 +18,7 @@ use super::{
 pub const FRAMING: Framing = Framing {
     name: "json-seq",
     content_types: &["application/json-seq", "+json-seq"],
+    is_for_its_own_clients: false,
     is_text: true,
     decoder: |opening| Box::new(JsonSeq::new(opening)),
     sample_content_type: "application/json-seq",

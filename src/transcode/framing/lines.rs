@@ -10,6 +10,7 @@ use super::{DecodeError, Decoder, EndOfInput, Framing, Record, bom::Bom, cutter:
 pub const FRAMING: Framing = Framing {
     name: "lines",
     content_types: &[],
+    is_for_its_own_clients: false,
     is_text: true,
     decoder: |opening| Box::new(Lines::new(opening.record_bytes_max)),
     sample_content_type: "",

@@ -22,6 +22,7 @@ pub const FRAMING: Framing = Framing {
         "+ndjson",
         "+jsonl",
     ],
+    is_for_its_own_clients: false,
     is_text: true,
     decoder: |opening| Box::new(Ndjson::new(opening.record_bytes_max)),
     sample_content_type: "",

@@ -12,6 +12,7 @@ use super::{
 pub const FRAMING: Framing = Framing {
     name: "recordio",
     content_types: &["application/recordio"],
+    is_for_its_own_clients: true,
     is_text: false,
     decoder: |opening| Box::new(Prefixed::<Decimal>::new(opening.record_bytes_max)),
     sample_content_type: "application/recordio",

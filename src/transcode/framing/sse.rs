@@ -12,6 +12,7 @@ use super::{DecodeError, Decoder, EndOfInput, Framing, Record, bom::Bom};
 pub const FRAMING: Framing = Framing {
     name: "sse",
     content_types: &["text/event-stream"],
+    is_for_its_own_clients: false,
     is_text: true,
     decoder: |opening| Box::new(Sse::new(opening.record_bytes_max)),
     sample_content_type: "",
