@@ -80,9 +80,9 @@ fn whole(case: Case) -> Case {
 }
 
 #[library_benchmark]
-#[bench::ndjson_200(args = (200), setup = ndjson, config = limit(12_390_000))]
-#[bench::lines_200(args = (200), setup = lines, config = limit(13_420_000))]
-#[bench::sse_200(args = (200), setup = sse, config = limit(18_840_000))]
+#[bench::ndjson_200(args = (200), setup = ndjson, config = limit(16_030_000))]
+#[bench::lines_200(args = (200), setup = lines, config = limit(16_780_000))]
+#[bench::sse_200(args = (200), setup = sse, config = limit(22_130_000))]
 fn byte_by_byte(case: Case) -> Case {
     turn(case, 1)
 }

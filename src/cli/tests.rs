@@ -131,6 +131,22 @@ fn checks_a_file() {
 }
 
 #[test]
+fn check_writes_presets_out() {
+    let (_directory, path) = file(&format!("{GOOD}preset = 'ollama' # whose chat\n"));
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let args = CheckArgs {
+        file: path.clone(),
+        expand: true,
+    };
+    assert_eq!(check::run(&args, &mut output, &mut errors), Exit::Ok);
+    let expanded = String::from_utf8(output).unwrap();
+    assert!(expanded.starts_with(GOOD), "{expanded}");
+    assert!(expanded.contains("from = \"ndjson\"\n") && !expanded.contains("preset"));
+    assert!(expanded.contains("[route.end]\nwhen = { at = \"/done\", equals = true }\n"));
+    assert_eq!(errors, b"");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_a_fault() {
     let (directory, path) = file("");
     fs::write(&path, b"a = 1\n\xff\n").unwrap();

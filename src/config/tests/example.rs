@@ -153,6 +153,22 @@ fn names_each_framing() {
     }
 }
 
+#[test]
+fn the_readme_and_the_example_name_each_framing_output_and_preset() {
+    let readme = include_str!("../../../README.md");
+    let framings = crate::transcode::framing::FRAMINGS.iter();
+    let outputs = crate::transcode::output::OUTPUTS.iter();
+    let presets = crate::config::presets::Presets::new().names();
+    let names = framings
+        .map(|framing| framing.name)
+        .chain(outputs.map(|output| output.name))
+        .chain(presets);
+    for name in names {
+        assert!(readme.contains(&format!("`{name}`")), "README: {name}");
+        assert!(EXAMPLE.contains(&format!("{name:?}")), "example: {name}");
+    }
+}
+
 /// The table of keys and the components' own defaults are the same.
 #[test]
 fn defaults_are_those_of_the_components() {
