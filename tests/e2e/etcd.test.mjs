@@ -54,6 +54,35 @@ to = "as-is"
   }
 });
 
+test("the preset gives each change as an event, and its revision as the id", { timeout: 90_000 }, async (t) => {
+  const etcd = await startEtcd(t);
+  const { address } = await startWeir(t, `
+[[listener]]
+address = "127.0.0.1:0"
+[upstream.etcd]
+endpoints = ["${etcd}"]
+[[route]]
+name = "watch"
+path = "/v3/watch"
+upstream = "etcd"
+preset = "etcd-watch"
+`);
+  const watch = JSON.stringify({ create_request: { key: base64("level") } });
+  const curl = new Curl(t, "-X", "POST", "-d", watch, `http://${address}/v3/watch`);
+  // That the watch is there only sets the id.
+  const { id } = await curl.event();
+  for (const [index, change] of ["put", "deleterange"].entries()) {
+    const body = JSON.stringify({ key: base64("level"), value: change === "put" ? base64("low") : undefined });
+    const changed = await fetch(`${etcd}/v3/kv/${change}`, { method: "POST", body });
+    assert.equal(changed.status, 200);
+    await changed.arrayBuffer();
+    const event = await curl.event();
+    assert.equal(event.event, change === "put" ? undefined : "DELETE");
+    assert.equal(Number(event.id), Number(id) + index + 1);
+    assert.equal(JSON.parse(event.data).kv.key, base64("level"));
+  }
+});
+
 async function startEtcd(t) {
   const where = await directory(t);
   const client = `http://127.0.0.1:${await freePort()}`;
