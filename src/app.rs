@@ -1,36 +1,37 @@
-//! How are the parts built, joined and stopped?
+//! How are the parts built, joined, reloaded and stopped?
 //!
 //! [`App::bind`] builds everything that can fail and opens every socket; [`App::start`] starts the
 //! workers. Each worker is one thread with its own runtime, sockets and pools, and its tasks never
 //! leave it; between the workers there are only the routes, the upstreams' loads and the word to stop.
+//! [`Running::reload`] builds a whole new generation beside the one at work, and then hands it over.
 
-use std::{collections::HashMap, future::Future, io, rc::Rc, sync::Arc, thread, time::Duration};
+mod generation;
+mod worker;
+
+use std::{io, sync::Arc, thread};
 
 use thiserror::Error;
-use tokio::{
-    runtime::{Builder, LocalOptions},
-    sync::watch,
-    time::Instant,
-};
-use tracing::{error, info};
+use tokio::sync::{mpsc, watch};
+use tracing::error;
 
+use self::{
+    generation::{Generation, Trace},
+    worker::{Update, Worker},
+};
 use crate::{
-    admin,
     config::Config,
-    drain::Drain,
     edge::{
-        listener::{Bound, WorkerListener},
-        socket::{self, BindError, BoundSocket, Opened},
+        ListenerAddress,
+        listener::{Bound, Offer, WorkerListener},
+        socket::{self, BindError, Opened},
     },
-    proxy::{Proxy, body::Buffers},
-    route::table::Table,
-    upstream::{self, TrustError, Upstream},
+    upstream::TrustError,
 };
 
-/// How often pools are looked through for connections to close.
-const SWEEP: Duration = Duration::from_secs(5);
+/// How many generations may wait for a worker that is busy.
+const UPDATES_MAX: usize = 4;
 
-/// Why the process could not start.
+/// Why the process could not start, or keeps its old configuration.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A listener cannot be set up.
@@ -47,19 +48,34 @@ pub enum StartError {
 /// Everything built and every socket open; nothing is served yet.
 pub struct App {
     threads: usize,
-    drain: Duration,
+    generation: Generation,
     listeners: Vec<Bound>,
+    asked_admin: Option<ListenerAddress>,
     admin: Option<Opened>,
-    table: Arc<Table>,
-    upstreams: Vec<Arc<upstream::Shared>>,
 }
 
 /// The process at work; dropped without [`Running::stop`], it goes on until the process ends.
 pub struct Running {
     stop: watch::Sender<bool>,
     workers: Vec<thread::JoinHandle<()>>,
+    updates: Vec<mpsc::Sender<Update>>,
+    generation: Arc<Generation>,
+    /// Earlier generations, until nobody uses them any more.
+    traces: Vec<Trace>,
     listeners: Vec<Bound>,
+    asked_admin: Option<ListenerAddress>,
     admin: Option<Opened>,
+}
+
+/// What a reload came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The number of the generation that is at work now.
+    pub generation: u64,
+    /// How many generations are, with those that open streams keep.
+    pub alive: usize,
+    /// Keys whose change waits for a restart.
+    pub waiting: Vec<&'static str>,
 }
 
 impl App {
@@ -68,9 +84,7 @@ impl App {
     /// # Errors
     /// A socket cannot be opened, or certificates cannot be used.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        let shared = |settings| upstream::Shared::new(settings).map(Arc::new);
-        let upstreams = config.upstreams.into_iter().map(shared);
-        let upstreams = upstreams.collect::<Result<_, _>>()?;
+        let generation = Generation::build(1, &config, None)?;
         let bound = |settings| Bound::open(settings, config.threads);
         let listeners = config.listeners.into_iter().map(bound);
         let listeners = listeners.collect::<Result<_, _>>()?;
@@ -78,19 +92,17 @@ impl App {
         let admin = admin.map(|address| socket::open(address, 1)).transpose()?;
         Ok(Self {
             threads: config.threads,
-            drain: config.drain,
+            generation,
             listeners,
+            asked_admin: config.admin,
             admin,
-            table: Arc::new(Table::new(1, config.routes)),
-            upstreams,
         })
     }
 
     /// The listeners' addresses, with the ports that were found, in the order of the file.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        let addresses = self.listeners.iter().map(Bound::address);
-        addresses.map(str::to_owned).collect()
+        addresses(&self.listeners)
     }
 
     /// The admin listener's address, with the port that was found.
@@ -105,36 +117,108 @@ impl App {
     /// A thread cannot be started.
     pub fn start(mut self) -> Result<Running, StartError> {
         let (stop, stopped) = watch::channel(false);
-        let mut shares: Vec<Vec<WorkerListener>> = (0..self.threads).map(|_| Vec::new()).collect();
-        for listener in &mut self.listeners {
-            for (share, worker) in listener.shares().into_iter().zip(&mut shares) {
-                worker.push(share);
-            }
-        }
+        let generation = Arc::new(self.generation);
         let mut admin = self.admin.as_mut().and_then(|admin| admin.sockets.pop());
-        let mut workers = Vec::new();
-        for (number, listeners) in shares.into_iter().enumerate() {
+        let (mut workers, mut updates) = (Vec::new(), Vec::new());
+        for (number, opened) in shares(&mut self.listeners, self.threads).enumerate() {
+            let (sender, receiver) = mpsc::channel(UPDATES_MAX);
             let worker = Worker {
-                listeners,
+                first: Update {
+                    generation: Arc::clone(&generation),
+                    opened,
+                },
                 admin: admin.take(),
-                table: Arc::clone(&self.table),
-                upstreams: self.upstreams.clone(),
+                updates: receiver,
                 stopped: stopped.clone(),
-                window: self.drain,
             };
             let thread = thread::Builder::new().name(format!("weir-{number}"));
             workers.push(thread.spawn(move || worker.run())?);
+            updates.push(sender);
         }
         Ok(Running {
             stop,
             workers,
+            updates,
+            generation,
+            traces: Vec::new(),
             listeners: self.listeners,
+            asked_admin: self.asked_admin,
             admin: self.admin,
         })
     }
 }
 
 impl Running {
+    /// Serves as `config` says from here on: builds all of it, and then hands it to every worker at once.
+    /// Listeners at the same addresses keep their sockets, upstreams that are the same their connections;
+    /// open streams keep the generation that they began with.
+    ///
+    /// # Errors
+    /// Something could not be built; everything is as it was.
+    pub async fn reload(&mut self, config: Config) -> Result<Reloaded, StartError> {
+        let number = self.generation.table.number + 1;
+        let generation = Generation::build(number, &config, Some(&self.generation))?;
+        let waiting = self.waiting(&config);
+        let mut prepared = Vec::new();
+        for settings in config.listeners {
+            let old = self.listeners.iter();
+            let old = old.clone().position(|old| old.is_at(&settings.address));
+            prepared.push(match old {
+                Some(old) => Listening::Kept(old, Offer::new(settings)?),
+                None => Listening::Opened(Bound::open(settings, self.workers.len())?),
+            });
+        }
+        let mut opened = self.listen(prepared);
+        self.traces.push(self.generation.trace());
+        self.generation = Arc::new(generation);
+        let shares: Vec<_> = shares(&mut opened, self.workers.len()).collect();
+        self.listeners.append(&mut opened);
+        for (update, opened) in self.updates.iter().zip(shares) {
+            let generation = Arc::clone(&self.generation);
+            // A worker that is gone has been reported, and serves nobody.
+            let _ = update.send(Update { generation, opened }).await;
+        }
+        self.traces.retain(Trace::is_alive);
+        Ok(Reloaded {
+            generation: number,
+            alive: 1 + self.traces.len(),
+            waiting,
+        })
+    }
+
+    /// Lets go of the listeners that are not prepared, and renews those that are kept. Returns the others.
+    fn listen(&mut self, prepared: Vec<Listening>) -> Vec<Bound> {
+        let mut old: Vec<Option<Bound>> = self.listeners.drain(..).map(Some).collect();
+        let mut opened = Vec::new();
+        for listening in prepared {
+            match listening {
+                Listening::Kept(index, offer) => {
+                    if let Some(bound) = old[index].take() {
+                        bound.renew(offer);
+                        self.listeners.push(bound);
+                    }
+                }
+                Listening::Opened(bound) => opened.push(bound),
+            }
+        }
+        opened
+    }
+
+    fn waiting(&self, config: &Config) -> Vec<&'static str> {
+        let is_changed = [
+            ("process threads", config.threads != self.workers.len()),
+            ("admin address", config.admin != self.asked_admin),
+        ];
+        let changed = is_changed.into_iter().filter(|(_, is_changed)| *is_changed);
+        changed.map(|(key, _)| key).collect()
+    }
+
+    /// The listeners' addresses, with the ports that were found.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        addresses(&self.listeners)
+    }
+
     /// Begins to drain: no connection is accepted any more, streams end within the window.
     pub fn stop(&self) {
         self.stop.send_replace(true);
@@ -147,89 +231,30 @@ impl Running {
                 error!("A worker thread panicked; its streams are lost.");
             }
         }
-        self.listeners.into_iter().for_each(Bound::close);
-        drop(self.admin);
+        drop((self.listeners, self.admin));
     }
 }
 
-/// What one thread works with.
-struct Worker {
-    listeners: Vec<WorkerListener>,
-    admin: Option<BoundSocket>,
-    table: Arc<Table>,
-    upstreams: Vec<Arc<upstream::Shared>>,
-    stopped: watch::Receiver<bool>,
-    window: Duration,
+/// A listener of the next generation.
+enum Listening {
+    /// The listener that stands there has something else to offer.
+    Kept(usize, Offer),
+    /// There was none.
+    Opened(Bound),
 }
 
-impl Worker {
-    fn run(self) {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default());
-        match runtime {
-            Ok(runtime) => runtime.block_on(self.work()),
-            Err(error) => error!(%error, "A worker's runtime could not be started."),
-        }
-    }
-
-    async fn work(mut self) {
-        let drain = Rc::new(Drain::default());
-        let proxy = Rc::new(self.proxy(&drain));
-        let accepting: Vec<_> = self
-            .listeners
-            .into_iter()
-            .map(|listener| spawn(listener.serve(Rc::clone(&proxy))))
-            .collect();
-        if let Some(socket) = self.admin {
-            spawn(admin::serve(socket, Rc::clone(&drain)));
-        }
-        tokio::task::spawn_local(sweep(Rc::clone(&proxy)));
-        // An error means that whoever could stop us is gone, which stops us, too.
-        let _ = self.stopped.wait_for(|is_stopped| *is_stopped).await;
-        for listener in accepting {
-            listener.abort();
-        }
-        drain.begin(Instant::now(), self.window);
-        let emptied = tokio::time::timeout(self.window, drain.emptied()).await;
-        if emptied.is_err() {
-            info!("The drain's time is over; what is left is cut.");
-        }
-    }
-
-    fn proxy(&self, drain: &Rc<Drain>) -> Proxy {
-        let buffers: Rc<Buffers> = Rc::default();
-        let upstreams = self.upstreams.iter().map(|shared| {
-            let upstream = Upstream::new(Arc::clone(shared), buffers.scratch.clone());
-            (upstream.name().to_owned(), Rc::new(upstream))
-        });
-        Proxy {
-            table: Arc::clone(&self.table),
-            upstreams: upstreams.collect::<HashMap<_, _>>(),
-            drain: Rc::clone(drain),
-            buffers,
-        }
-    }
+fn addresses(listeners: &[Bound]) -> Vec<String> {
+    let addresses = listeners.iter().map(Bound::address);
+    addresses.map(str::to_owned).collect()
 }
 
-fn spawn(task: impl Future<Output = io::Result<()>> + 'static) -> tokio::task::JoinHandle<()> {
-    tokio::task::spawn_local(async move {
-        if let Err(error) = task.await {
-            error!(%error, "A listener could not be watched.");
+/// Each worker's share of all the listeners.
+fn shares(listeners: &mut [Bound], workers: usize) -> impl Iterator<Item = Vec<WorkerListener>> {
+    let mut shares: Vec<Vec<WorkerListener>> = (0..workers).map(|_| Vec::new()).collect();
+    for listener in listeners {
+        for (share, worker) in listener.shares().into_iter().zip(&mut shares) {
+            worker.push(share);
         }
-    })
-}
-
-async fn sweep(proxy: Rc<Proxy>) {
-    let mut ticks = tokio::time::interval(SWEEP);
-    loop {
-        let now = ticks.tick().await;
-        std::future::poll_fn(|cx| {
-            for upstream in proxy.upstreams.values() {
-                upstream.sweep(cx, now);
-            }
-            std::task::Poll::Ready(())
-        })
-        .await;
     }
+    shares.into_iter()
 }

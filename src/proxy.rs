@@ -55,14 +55,20 @@ use crate::{
 
 /// One worker's proxy: everything that requests are answered with.
 pub struct Proxy {
-    /// The routes.
-    pub table: Arc<Table>,
-    /// This worker's view of the upstreams, by name.
-    pub upstreams: HashMap<String, Rc<Upstream>>,
+    /// What requests that come now are answered by; open streams keep what they began with.
+    pub serving: RefCell<Rc<Serving>>,
     /// Whether we stop.
     pub drain: Rc<Drain>,
     /// What this worker lends to the stream it polls.
     pub buffers: Rc<Buffers>,
+}
+
+/// One generation, as one worker serves it.
+pub struct Serving {
+    /// The routes.
+    pub table: Arc<Table>,
+    /// This worker's view of the upstreams, by name.
+    pub upstreams: HashMap<String, Rc<Upstream>>,
 }
 
 /// What of a request is needed once its reply comes.
@@ -174,8 +180,9 @@ impl Proxy {
             method: request.method(),
             headers: request.headers(),
         };
-        let route = self.table.find(asked);
-        let found = route.and_then(|route| Some((route, self.upstreams.get(&route.upstream)?)));
+        let Serving { table, upstreams } = &**self.serving.borrow();
+        let route = table.find(asked);
+        let found = route.and_then(|route| Some((route, upstreams.get(&route.upstream)?)));
         let (route, upstream) =
             found.ok_or_else(|| Refusal::new(Kind::NoRoute, "no route takes this request"))?;
         Ok((Arc::clone(route), Rc::clone(upstream)))

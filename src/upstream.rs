@@ -50,6 +50,8 @@ const REPEATS_MAX: usize = 4;
 pub struct Shared {
     settings: Settings,
     trust: Option<Arc<ClientConfig>>,
+    /// What the file of authorities held when it was read.
+    authorities: Option<Vec<u8>>,
     open_streams: Vec<AtomicUsize>,
     turn: AtomicUsize,
 }
@@ -62,6 +64,11 @@ impl Shared {
     pub fn new(settings: Settings) -> Result<Self, TrustError> {
         Ok(Self {
             trust: trust(&settings)?,
+            authorities: settings
+                .tls
+                .ca
+                .as_ref()
+                .and_then(|file| std::fs::read(file).ok()),
             open_streams: settings
                 .endpoints
                 .iter()
@@ -70,6 +77,12 @@ impl Shared {
             turn: AtomicUsize::new(0),
             settings,
         })
+    }
+
+    /// Whether the other would do just the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.authorities == other.authorities
     }
 
     fn choose(&self, is_tried: &[bool]) -> Option<usize> {
@@ -181,6 +194,12 @@ impl Upstream {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.settings.name
+    }
+
+    /// Whether this is a view of that upstream.
+    #[must_use]
+    pub fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
     }
 
     /// Sends a request (target in origin form, with `Host`) to an endpoint and waits for its reply's head.

@@ -32,7 +32,7 @@ pub fn run(args: &DemoArgs, output: &mut impl Write, errors: &mut impl Write) ->
     };
     let text = config_text(args.address, backend.address());
     match config::parse(&text, Path::new("(demo)")) {
-        Ok(loaded) => serve(loaded.config, errors, |addresses| {
+        Ok(loaded) => serve(loaded.config, None, errors, |addresses| {
             let found = addresses.first().and_then(|address| address.parse().ok());
             let _ = write!(output, "{}", what_to_try(found.unwrap_or(args.address)));
             let _ = output.flush();

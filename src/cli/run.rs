@@ -1,13 +1,17 @@
 //! How does the proxy serve until it is told to stop?
 
-use std::{io::Write, thread};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{Exit, RunArgs};
 use crate::{
@@ -29,16 +33,17 @@ pub fn run(args: &RunArgs, output: &mut impl Write, errors: &mut impl Write) -> 
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
-    serve(loaded.config, errors, |addresses| {
+    serve(loaded.config, Some(&args.config), errors, |addresses| {
         let _ = writeln!(output, "listening {}", addresses.join(" "));
         let _ = output.flush();
     })
 }
 
-/// Serves until SIGTERM or SIGINT, then drains; a second signal ends it at once. `announce` gets the
-/// listeners' addresses, and the admin listener's last, once they accept.
+/// Serves until SIGTERM or SIGINT, then drains; a second signal ends it at once. SIGHUP reads `file` again.
+/// `announce` gets the listeners' addresses, and the admin listener's last, once they accept.
 pub(super) fn serve(
     config: Config,
+    file: Option<&Path>,
     errors: &mut impl Write,
     announce: impl FnOnce(&[String]),
 ) -> Exit {
@@ -58,14 +63,16 @@ pub(super) fn serve(
     let signals = runtime::Builder::new_current_thread().enable_all().build();
     let served = signals.map_err(StartError::from).and_then(|signals| {
         let _entered = signals.enter();
-        let (terminate, interrupt) = (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
+        let signals_of_process = Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        };
         let running = app.start()?;
         announce(&addresses);
         info!(addresses = addresses.join(" "), "Weir listens.");
-        Ok(signals.block_on(until_stopped(running, terminate, interrupt)))
+        let file = file.map(Path::to_owned);
+        Ok(signals.block_on(until_stopped(running, file, signals_of_process)))
     });
     served.unwrap_or_else(|error| failed(&error, errors))
 }
@@ -78,8 +85,37 @@ fn failed(error: &StartError, errors: &mut impl Write) -> Exit {
     }
 }
 
-async fn until_stopped(running: Running, mut terminate: Signal, mut interrupt: Signal) -> Exit {
-    either(&mut terminate, &mut interrupt).await;
+/// The signals that mean something to us.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Waits until we are to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn until_stopped(mut running: Running, file: Option<PathBuf>, mut signals: Signals) -> Exit {
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hang_up.recv() => {
+                if let Some(file) = &file {
+                    reload(&mut running, file).await;
+                } else {
+                    warn!("There is no file to read again.");
+                }
+            }
+        }
+    }
     info!("Weir stops: streams end within the drain's time; a second signal ends them at once.");
     running.stop();
     let (ended, is_ended) = oneshot::channel();
@@ -93,14 +129,38 @@ async fn until_stopped(running: Running, mut terminate: Signal, mut interrupt: S
     }
     tokio::select! {
         _ = is_ended => info!("Weir has ended."),
-        () = either(&mut terminate, &mut interrupt) => warn!("Weir is ended at once."),
+        () = signals.stop() => warn!("Weir is ended at once."),
     }
     Exit::Ok
 }
 
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Serves as the file says now; where that is wrong, everything stays as it is.
+async fn reload(running: &mut Running, file: &Path) {
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            for fault in faults.0 {
+                error!("{fault}");
+            }
+            error!("Reload refused; the old configuration stays.");
+            return;
+        }
+    };
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    match running.reload(loaded.config).await {
+        Ok(reloaded) => {
+            for key in reloaded.waiting {
+                warn!(key, "This change takes a restart.");
+            }
+            info!(
+                generation = reloaded.generation,
+                alive = reloaded.alive,
+                addresses = running.addresses().join(" "),
+                "The configuration is reloaded."
+            );
+        }
+        Err(error) => error!(%error, "Reload refused; the old configuration stays."),
     }
 }

@@ -2,13 +2,12 @@
 
 use std::{io, mem, rc::Rc, sync::Arc, time::Duration};
 
-use rustls::ServerConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::{
-    Settings,
+    ListenerAddress, Settings,
     incoming::Incoming,
     socket::{Accepting, BindError, BoundSocket, Opened, SocketFile, open},
     tls,
@@ -17,23 +16,61 @@ use crate::proxy::Proxy;
 
 /// How long to wait when no connection can be accepted, for lack of descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A listener whose sockets are open, one for each worker.
+
+/// A listener whose sockets are open, one for each worker. Dropped, it accepts nothing any more.
 pub struct Bound {
-    settings: Arc<Settings>,
-    tls: Option<Arc<ServerConfig>>,
-    connections: Arc<Semaphore>,
+    /// Where the file says that it listens.
+    asked: ListenerAddress,
+    /// Where it does.
     address: String,
+    offer: watch::Sender<Arc<Offer>>,
     sockets: Vec<BoundSocket>,
-    /// The unix socket's file, to be removed at the end.
-    file: Option<SocketFile>,
+    /// The unix socket's file, removed with the listener.
+    _file: Option<SocketFile>,
+}
+
+/// What a listener offers to the connections that come from now on.
+pub struct Offer {
+    settings: Arc<Settings>,
+    tls: Option<TlsAcceptor>,
+    connections: Arc<Semaphore>,
 }
 
 /// One worker's share of a listener.
 pub struct WorkerListener {
-    settings: Arc<Settings>,
-    tls: Option<TlsAcceptor>,
-    connections: Arc<Semaphore>,
+    offer: watch::Receiver<Arc<Offer>>,
     socket: BoundSocket,
+}
+
+impl Offer {
+    /// Reads the certificates.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn new(settings: Settings) -> Result<Self, BindError> {
+        let tls = if settings.tls.is_empty() {
+            None
+        } else {
+            let config = tls::server_config(&settings.tls, settings.http);
+            Some(config.map_err(|source| BindError::Tls {
+                address: settings.address.to_string(),
+                source,
+            })?)
+        };
+        Ok(Self {
+            connections: Arc::new(Semaphore::new(settings.connections_max)),
+            settings: Arc::new(settings),
+            tls: tls.map(TlsAcceptor::from),
+        })
+    }
+
+    /// Counts the connections of `old`, too, where both allow as many.
+    fn in_place_of(mut self, old: &Self) -> Self {
+        if self.settings.connections_max == old.settings.connections_max {
+            self.connections = Arc::clone(&old.connections);
+        }
+        self
+    }
 }
 
 impl Bound {
@@ -42,28 +79,19 @@ impl Bound {
     /// # Errors
     /// The address cannot be listened on, or TLS cannot be set up.
     pub fn open(settings: Settings, workers: usize) -> Result<Self, BindError> {
-        let text = settings.address.to_string();
-        let tls = if settings.tls.is_empty() {
-            None
-        } else {
-            let config = tls::server_config(&settings.tls, settings.http);
-            Some(config.map_err(|source| BindError::Tls {
-                address: text.clone(),
-                source,
-            })?)
-        };
+        let asked = settings.address.clone();
+        let offer = Offer::new(settings)?;
         let Opened {
             address,
             sockets,
             file,
-        } = open(&settings.address, workers)?;
+        } = open(&asked, workers)?;
         Ok(Self {
-            connections: Arc::new(Semaphore::new(settings.connections_max)),
-            settings: Arc::new(settings),
-            tls,
+            asked,
             address,
+            offer: watch::Sender::new(Arc::new(offer)),
             sockets,
-            file,
+            _file: file,
         })
     }
 
@@ -73,12 +101,22 @@ impl Bound {
         &self.address
     }
 
+    /// Whether the file means this listener by `address`.
+    #[must_use]
+    pub fn is_at(&self, address: &ListenerAddress) -> bool {
+        self.asked == *address
+    }
+
+    /// Offers something else to the connections that come from now on.
+    pub fn renew(&self, offer: Offer) {
+        self.offer
+            .send_modify(|old| *old = Arc::new(offer.in_place_of(old)));
+    }
+
     /// Gives each worker its share.
     pub fn shares(&mut self) -> Vec<WorkerListener> {
         let share = |socket| WorkerListener {
-            settings: Arc::clone(&self.settings),
-            tls: self.tls.clone().map(TlsAcceptor::from),
-            connections: Arc::clone(&self.connections),
+            offer: self.offer.subscribe(),
             socket,
         };
         mem::take(&mut self.sockets)
@@ -86,22 +124,25 @@ impl Bound {
             .map(share)
             .collect()
     }
-
-    /// Removes the unix socket's file.
-    pub fn close(mut self) {
-        self.file = None;
-    }
 }
 
 impl WorkerListener {
-    /// Accepts connections and serves each as a task of this thread; ends when dropped.
+    /// Accepts connections and serves each as a task of this thread; ends when dropped, and with the
+    /// [`Bound`] that it is a share of.
     ///
     /// # Errors
     /// The runtime cannot watch the socket.
-    pub async fn serve(self, proxy: Rc<Proxy>) -> io::Result<()> {
+    pub async fn serve(mut self, proxy: Rc<Proxy>) -> io::Result<()> {
         let accepting = Accepting::new(self.socket)?;
         loop {
-            let (io, peer) = match accepting.accept().await {
+            let accepted = tokio::select! {
+                accepted = accepting.accept() => accepted,
+                changed = self.offer.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return Ok(()),
+                },
+            };
+            let (io, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) if is_exhausted(&error) => {
                     warn!(%error, "No connection can be accepted; raise the limit of open files.");
@@ -113,13 +154,14 @@ impl WorkerListener {
                     continue;
                 }
             };
+            let offer = Arc::clone(&self.offer.borrow());
             // Only now: a place held while nothing comes would be missing where something does.
-            let Ok(place) = Arc::clone(&self.connections).acquire_owned().await else {
+            let Ok(place) = Arc::clone(&offer.connections).acquire_owned().await else {
                 return Ok(());
             };
             let incoming = Incoming {
-                settings: Arc::clone(&self.settings),
-                tls: self.tls.clone(),
+                settings: Arc::clone(&offer.settings),
+                tls: offer.tls.clone(),
                 proxy: Rc::clone(&proxy),
                 peer,
                 place,

@@ -1,6 +1,6 @@
 //! Which route does this request match?
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use http::{HeaderMap, Method, uri::PathAndQuery};
 
@@ -36,6 +36,12 @@ impl Table {
         // The sort is stable: among equals the file's order stays.
         routes.sort_by_cached_key(|route| std::cmp::Reverse(rank(route)));
         Self { number, routes }
+    }
+
+    /// Its routes, for whoever wants to know how long they are used.
+    #[must_use]
+    pub fn marks(&self) -> Vec<Weak<Settings>> {
+        self.routes.iter().map(Arc::downgrade).collect()
     }
 
     /// The most specific route that takes the request.

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use crate::balance::Method as Balance;
 
 /// What the configuration says of one upstream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The name in `[upstream.NAME]`.
     pub name: String,
@@ -77,7 +77,7 @@ impl fmt::Display for Bracketed<'_> {
 }
 
 /// How `https://` endpoints are trusted: `[upstream.NAME.tls]`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     /// A PEM file of the authorities to trust instead of the system's.
     pub ca: Option<PathBuf>,

@@ -17,6 +17,7 @@ mod leaving;
 mod outputs;
 mod presets;
 mod process;
+mod reload;
 mod replies;
 mod requests;
 mod reuse;

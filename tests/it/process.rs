@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
 };
 
 use tempfile::TempDir;
@@ -16,6 +16,7 @@ const WEIR: &str = env!("CARGO_BIN_EXE_weir");
 struct Process {
     child: Option<Child>,
     output: BufReader<ChildStdout>,
+    errors: Option<BufReader<ChildStderr>>,
 }
 
 impl Process {
@@ -26,9 +27,11 @@ impl Process {
             .spawn()
             .expect("the program starts");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let errors = child.stderr.take().map(BufReader::new);
         Self {
             child: Some(child),
             output,
+            errors,
         }
     }
 
@@ -37,6 +40,17 @@ impl Process {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("a line");
         line
+    }
+
+    /// The lines of standard error up to one that holds `needle`.
+    fn errors_until(&mut self, needle: &str) -> String {
+        let errors = self.errors.as_mut().expect("it was not waited for");
+        let mut lines = String::new();
+        while !lines.contains(needle) {
+            let read = errors.read_line(&mut lines).expect("a line");
+            assert!(read > 0, "no {needle:?} in {lines}");
+        }
+        lines
     }
 
     /// The address that it listens on, from its line `listening`.
@@ -57,7 +71,7 @@ impl Process {
     /// Waits for the end: how it ended, and what it wrote to standard error.
     async fn ended(mut self) -> (ExitStatus, String) {
         let mut child = self.child.take().expect("it was not waited for");
-        let mut pipe = child.stderr.take().expect("a pipe");
+        let mut pipe = self.errors.take().expect("a pipe");
         let id = child.id().to_string();
         let ended = tokio::task::spawn_blocking(move || {
             let mut errors = String::new();
@@ -168,6 +182,38 @@ async fn a_second_signal_ends_it_at_once() {
     let (status, errors) = weir.ended().await;
     assert_eq!(status.code(), Some(0), "{errors}");
     assert!(errors.contains("Weir is ended at once."), "{errors}");
+}
+
+#[tokio::test]
+async fn sighup_reads_the_file_again_and_a_bad_one_changes_nothing() {
+    let backend = Backend::bind().await;
+    let (_directory, path) = file(&backend.endpoint(), "127.0.0.1:0");
+    let mut weir = Process::start(Command::new(WEIR).args(["run", "--config", &path]));
+    let address = weir.address();
+    let good = std::fs::read_to_string(&path).expect("a file");
+    std::fs::write(&path, format!("{good}colour = \"red\"\n")).expect("a file");
+    weir.signal("HUP");
+    let errors = weir.errors_until("Reload refused; the old configuration stays.");
+    assert!(errors.contains("\"colour\" is no key here"), "{errors}");
+    std::fs::write(&path, format!("{good}event = {{ name = \"new\" }}\n")).expect("a file");
+    weir.signal("HUP");
+    let log = weir.errors_until("The configuration is reloaded.");
+    assert!(
+        log.contains("generation=2") && log.contains(&address),
+        "{log}"
+    );
+    soon("the new generation", async {
+        loop {
+            let mut client = Client::get(&address, "/", "").await;
+            let mut upstream = backend.stream("application/x-ndjson").await;
+            client.head().await;
+            upstream.chunk("1\n").await;
+            if client.chunk().await.as_deref() == Some("event: new\ndata: 1\n\n") {
+                break;
+            }
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ pub mod tls;
 use std::{future::Future, path::Path, time::Duration};
 
 use weir::{
-    app::{App, Running},
+    app::{App, Reloaded, Running, StartError},
     config,
 };
 
@@ -97,6 +97,17 @@ impl Weir {
              [upstream.test]\n{upstream}\n\
              [[route]]\nname = \"test\"\nupstream = \"test\"\n{route}\n"
         ))
+    }
+
+    /// Has it serve as this configuration says, besides the keys of the process.
+    pub async fn reload(&mut self, toml: &str) -> Result<Reloaded, StartError> {
+        let text = format!("[process]\nthreads = 1\ndrain = \"1s\"\n{toml}");
+        let loaded = config::parse(&text, Path::new("test.toml"))
+            .unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+        let running = self.running.as_mut().expect("it runs");
+        let reloaded = running.reload(loaded.config).await?;
+        self.addresses = running.addresses();
+        Ok(reloaded)
     }
 
     /// The first listener's address.

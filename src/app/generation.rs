@@ -1,0 +1,63 @@
+//! What does one reading of the configuration come to?
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use crate::{
+    config::Config,
+    route::{self, table::Table},
+    upstream::{Shared, TrustError},
+};
+
+/// One generation: built whole before anybody sees it, and never changed.
+pub(super) struct Generation {
+    pub(super) table: Arc<Table>,
+    pub(super) upstreams: Vec<Arc<Shared>>,
+    /// How long streams may take to end when the process stops.
+    pub(super) drain: Duration,
+}
+
+/// What is left of a generation while streams that began with it are open.
+pub(super) struct Trace(Vec<Weak<route::Settings>>);
+
+impl Generation {
+    /// Builds generation `number`. Upstreams that are as they were in `before` keep their loads and their
+    /// pools.
+    ///
+    /// # Errors
+    /// The certificates to trust cannot be used.
+    pub(super) fn build(
+        number: u64,
+        config: &Config,
+        before: Option<&Self>,
+    ) -> Result<Self, TrustError> {
+        let kept = |new: &Shared| {
+            let mut old = before.into_iter().flat_map(|before| &before.upstreams);
+            old.find(|old| old.is_same(new)).cloned()
+        };
+        let shared = |settings: &crate::upstream::Settings| {
+            let new = Shared::new(settings.clone())?;
+            Ok(kept(&new).unwrap_or_else(|| Arc::new(new)))
+        };
+        let upstreams = config.upstreams.iter().map(shared);
+        Ok(Self {
+            upstreams: upstreams.collect::<Result<_, _>>()?,
+            table: Arc::new(Table::new(number, config.routes.clone())),
+            drain: config.drain,
+        })
+    }
+
+    /// What tells whether it is still used.
+    pub(super) fn trace(&self) -> Trace {
+        Trace(self.table.marks())
+    }
+}
+
+impl Trace {
+    /// Whether anybody still uses the generation.
+    pub(super) fn is_alive(&self) -> bool {
+        self.0.iter().any(|route| route.strong_count() > 0)
+    }
+}

@@ -1,0 +1,140 @@
+//! What does one worker thread do?
+
+use std::{
+    cell::RefCell, collections::HashMap, future::Future, io, rc::Rc, sync::Arc, time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tracing::{error, info};
+
+use super::generation::Generation;
+use crate::{
+    admin,
+    drain::Drain,
+    edge::{listener::WorkerListener, socket::BoundSocket},
+    proxy::{Proxy, Serving, body::Buffers},
+    upstream::Upstream,
+};
+
+/// How often pools are looked through for connections to close.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What one thread works with.
+pub(super) struct Worker {
+    pub(super) first: Update,
+    pub(super) admin: Option<BoundSocket>,
+    pub(super) updates: mpsc::Receiver<Update>,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+/// What is new to a worker.
+pub(super) struct Update {
+    pub(super) generation: Arc<Generation>,
+    /// Listeners that it did not have.
+    pub(super) opened: Vec<WorkerListener>,
+}
+
+impl Worker {
+    /// Works until it is told to stop and every stream has ended, or the drain's time is over.
+    pub(super) fn run(self) {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.work()),
+            Err(error) => error!(%error, "A worker's runtime could not be started."),
+        }
+    }
+
+    async fn work(mut self) {
+        let drain = Rc::new(Drain::default());
+        let buffers: Rc<Buffers> = Rc::default();
+        let serving = view(&self.first.generation, &buffers, None);
+        let proxy = Rc::new(Proxy {
+            serving: RefCell::new(Rc::new(serving)),
+            drain: Rc::clone(&drain),
+            buffers,
+        });
+        let mut window = self.first.generation.drain;
+        let mut accepting = accept(self.first.opened, &proxy);
+        if let Some(socket) = self.admin {
+            spawn(admin::serve(socket, Rc::clone(&drain)));
+        }
+        tokio::task::spawn_local(sweep(Rc::clone(&proxy)));
+        loop {
+            tokio::select! {
+                // An error means that whoever could stop us is gone, which stops us, too.
+                _ = self.stopped.wait_for(|is_stopped| *is_stopped) => break,
+                Some(update) = self.updates.recv() => {
+                    window = update.generation.drain;
+                    let before = Rc::clone(&proxy.serving.borrow());
+                    let serving = view(&update.generation, &proxy.buffers, Some(&before));
+                    proxy.serving.replace(Rc::new(serving));
+                    accepting.retain(|listener| !listener.is_finished());
+                    accepting.extend(accept(update.opened, &proxy));
+                }
+            }
+        }
+        for listener in accepting {
+            listener.abort();
+        }
+        drain.begin(Instant::now(), window);
+        let emptied = tokio::time::timeout(window, drain.emptied()).await;
+        if emptied.is_err() {
+            info!("The drain's time is over; what is left is cut.");
+        }
+    }
+}
+
+/// The worker's view of a generation; of upstreams that are the same it keeps the view that it has, with
+/// their connections.
+fn view(generation: &Generation, buffers: &Buffers, before: Option<&Serving>) -> Serving {
+    let upstreams = generation.upstreams.iter().map(|shared| {
+        let mut old = before
+            .into_iter()
+            .flat_map(|before| before.upstreams.values());
+        let upstream = match old.find(|old| old.is_of(shared)) {
+            Some(old) => Rc::clone(old),
+            None => Rc::new(Upstream::new(Arc::clone(shared), buffers.scratch.clone())),
+        };
+        (upstream.name().to_owned(), upstream)
+    });
+    Serving {
+        table: Arc::clone(&generation.table),
+        upstreams: upstreams.collect::<HashMap<_, _>>(),
+    }
+}
+
+type Task = tokio::task::JoinHandle<()>;
+
+fn accept(listeners: Vec<WorkerListener>, proxy: &Rc<Proxy>) -> Vec<Task> {
+    let serve = |listener: WorkerListener| spawn(listener.serve(Rc::clone(proxy)));
+    listeners.into_iter().map(serve).collect()
+}
+
+fn spawn(task: impl Future<Output = io::Result<()>> + 'static) -> Task {
+    tokio::task::spawn_local(async move {
+        if let Err(error) = task.await {
+            error!(%error, "A listener could not be watched.");
+        }
+    })
+}
+
+async fn sweep(proxy: Rc<Proxy>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    loop {
+        let now = ticks.tick().await;
+        let serving = Rc::clone(&proxy.serving.borrow());
+        std::future::poll_fn(|cx| {
+            for upstream in serving.upstreams.values() {
+                upstream.sweep(cx, now);
+            }
+            std::task::Poll::Ready(())
+        })
+        .await;
+    }
+}
