@@ -194,6 +194,9 @@ pub fn by_content_type(media_type: &str) -> Option<&'static Framing> {
 mod check;
 
 #[cfg(test)]
+mod mutants;
+
+#[cfg(test)]
 mod tests {
     use super::{FRAMINGS, by_content_type, by_name};
 

@@ -84,6 +84,20 @@ pub(super) fn decode(
     outcome
 }
 
+/// Cuts `input` into chunks of these lengths, over and over.
+pub(super) fn cut<'a>(mut input: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
+    let mut chunks = Vec::new();
+    for length in lengths.iter().cycle() {
+        if input.is_empty() {
+            break;
+        }
+        let (chunk, rest) = input.split_at(input.len().min(*length));
+        chunks.push(chunk);
+        input = rest;
+    }
+    chunks
+}
+
 /// Decodes `input` whole and in every cut, to these records.
 pub(super) fn whole(framing: &Framing, input: &[u8], records: &[&[u8]]) {
     let outcome = decode(framing, &[input], EndOfInput::Verified, 1000);
