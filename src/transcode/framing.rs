@@ -5,6 +5,7 @@
 
 pub mod aws_eventstream;
 pub mod chunks;
+pub mod csv;
 pub mod docker;
 pub mod json;
 pub mod json_array;
@@ -17,6 +18,7 @@ pub mod recordio;
 pub mod sse;
 
 mod bom;
+mod content_type;
 mod cutter;
 mod exact;
 mod prefixed;
@@ -166,6 +168,7 @@ pub const FRAMINGS: &[&Framing] = &[
     &length_varint::FRAMING,
     &aws_eventstream::FRAMING,
     &docker::FRAMING,
+    &csv::FRAMING,
 ];
 
 /// The framing of that name.
@@ -234,6 +237,7 @@ mod tests {
             ),
             ("application/vnd.docker.multiplexed-stream", Some("docker")),
             ("application/vnd.docker.raw-stream", None),
+            ("text/csv", Some("csv")),
             ("text/plain", None),
             ("text/html", None),
             ("application/json", None),
