@@ -13,6 +13,7 @@ pub mod json_seq;
 pub mod length_u32;
 pub mod length_varint;
 pub mod lines;
+pub mod multipart;
 pub mod ndjson;
 pub mod recordio;
 pub mod sse;
@@ -168,6 +169,7 @@ pub const FRAMINGS: &[&Framing] = &[
     &length_varint::FRAMING,
     &aws_eventstream::FRAMING,
     &docker::FRAMING,
+    &multipart::FRAMING,
     &csv::FRAMING,
 ];
 
@@ -237,6 +239,7 @@ mod tests {
             ),
             ("application/vnd.docker.multiplexed-stream", Some("docker")),
             ("application/vnd.docker.raw-stream", None),
+            ("multipart/mixed", Some("multipart")),
             ("text/csv", Some("csv")),
             ("text/plain", None),
             ("text/html", None),

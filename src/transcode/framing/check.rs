@@ -325,6 +325,8 @@ fn carried_bytes_max(framing: &Framing, record_bytes_max: usize) -> usize {
         "aws-eventstream" => record_bytes_max + (128 << 10) + 16,
         // A line, with a CR, of each stream, and a frame's header.
         "docker" => 4 * (record_bytes_max + 1) + 8,
+        // A delimiter behind a body, or a head.
+        "multipart" => record_bytes_max + (16 << 10),
         // A field's name, a CR, the start of a BOM, a length.
         _ => record_bytes_max + 10,
     }

@@ -2,6 +2,17 @@
 
 use std::borrow::Cow;
 
+/// Whether the media type itself, without parameters, is `media_type` (lower case).
+pub(super) fn is(content_type: &str, media_type: &str) -> bool {
+    essence(content_type).eq_ignore_ascii_case(media_type)
+}
+
+/// The media type itself, without parameters, as it was written.
+pub(super) fn essence(content_type: &str) -> &str {
+    let end = content_type.find(';').unwrap_or(content_type.len());
+    content_type[..end].trim()
+}
+
 /// The value of the first parameter of that name (lower case), without quotes.
 ///
 /// Lenient where senders are careless: white space may stand around `=`, and a value that ought to be
@@ -53,7 +64,15 @@ fn after(text: &str, mark: char) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::parameter;
+    use super::{is, parameter};
+
+    #[test]
+    fn the_type_stands_before_its_parameters() {
+        assert!(is("text/csv", "text/csv"));
+        assert!(is(" Text/CSV ;header=absent", "text/csv"));
+        assert!(!is("text/csv2", "text/csv"));
+        assert!(!is("", "text/csv"));
+    }
 
     #[test]
     fn parameters_are_found_by_name() {
