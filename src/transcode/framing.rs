@@ -23,6 +23,7 @@ mod content_type;
 mod cutter;
 mod exact;
 mod prefixed;
+mod report;
 mod values;
 
 use thiserror::Error;

@@ -1,5 +1,7 @@
 //! What do the headers of a message say?
 
+use super::super::report::one_line;
+
 /// The headers that tell what a message is. All others are only checked.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Headers<'a> {
@@ -104,17 +106,6 @@ fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], &'static st
     bytes
         .split_off(..length)
         .ok_or("a header is longer than all of them")
-}
-
-/// The start of a stranger's text, on one line.
-fn one_line(bytes: &[u8], chars_max: usize) -> String {
-    // No character has more than four bytes.
-    let start = &bytes[..bytes.len().min(4 * chars_max)];
-    let chars = String::from_utf8_lossy(start);
-    let chars = chars.chars().take(chars_max);
-    chars
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect()
 }
 
 const REPORTED_NAME_CHARS_MAX: usize = 64;
