@@ -7,6 +7,7 @@ pub mod aws_eventstream;
 pub mod chunks;
 pub mod csv;
 pub mod docker;
+pub mod grpc_web;
 pub mod json;
 pub mod json_array;
 pub mod json_seq;
@@ -21,6 +22,7 @@ pub mod sse;
 mod bom;
 mod content_type;
 mod cutter;
+mod envelopes;
 mod exact;
 mod prefixed;
 mod report;
@@ -171,6 +173,7 @@ pub const FRAMINGS: &[&Framing] = &[
     &aws_eventstream::FRAMING,
     &docker::FRAMING,
     &multipart::FRAMING,
+    &grpc_web::FRAMING,
     &csv::FRAMING,
 ];
 
@@ -241,6 +244,9 @@ mod tests {
             ("application/vnd.docker.multiplexed-stream", Some("docker")),
             ("application/vnd.docker.raw-stream", None),
             ("multipart/mixed", Some("multipart")),
+            ("application/grpc-web", Some("grpc-web")),
+            ("application/grpc-web-text+proto", Some("grpc-web")),
+            ("application/grpc", None),
             ("text/csv", Some("csv")),
             ("text/plain", None),
             ("text/html", None),

@@ -327,6 +327,8 @@ fn carried_bytes_max(framing: &Framing, record_bytes_max: usize) -> usize {
         "docker" => 4 * (record_bytes_max + 1) + 8,
         // A delimiter behind a body, or a head.
         "multipart" => record_bytes_max + (16 << 10),
+        // A head, and the end that may be longer than a record.
+        "grpc-web" => record_bytes_max.max(16 << 10) + 5,
         // A field's name, a CR, the start of a BOM, a length.
         _ => record_bytes_max + 10,
     }
