@@ -5,6 +5,7 @@
 
 pub mod aws_eventstream;
 pub mod chunks;
+pub mod connect;
 pub mod csv;
 pub mod docker;
 pub mod grpc_web;
@@ -174,6 +175,7 @@ pub const FRAMINGS: &[&Framing] = &[
     &docker::FRAMING,
     &multipart::FRAMING,
     &grpc_web::FRAMING,
+    &connect::FRAMING,
     &csv::FRAMING,
 ];
 
@@ -247,6 +249,7 @@ mod tests {
             ("application/grpc-web", Some("grpc-web")),
             ("application/grpc-web-text+proto", Some("grpc-web")),
             ("application/grpc", None),
+            ("application/connect+json", Some("connect")),
             ("text/csv", Some("csv")),
             ("text/plain", None),
             ("text/html", None),

@@ -328,7 +328,7 @@ fn carried_bytes_max(framing: &Framing, record_bytes_max: usize) -> usize {
         // A delimiter behind a body, or a head.
         "multipart" => record_bytes_max + (16 << 10),
         // A head, and the end that may be longer than a record.
-        "grpc-web" => record_bytes_max.max(16 << 10) + 5,
+        "grpc-web" | "connect" => record_bytes_max.max(16 << 10) + 5,
         // A field's name, a CR, the start of a BOM, a length.
         _ => record_bytes_max + 10,
     }
