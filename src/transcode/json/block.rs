@@ -5,7 +5,7 @@ use wide::u8x16;
 /// Some bytes of a text, all asked at once: in an answer bit *n* speaks for byte *n*.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
-    lanes: [u8x16; BLOCK_BYTES / 16],
+    lanes: [u8x16; BLOCK_BYTES / LANE_BYTES],
 }
 
 /// Tells what stands in strings, from block to block.
@@ -25,7 +25,7 @@ impl Block {
             return Self::new(bytes);
         }
         let mut padded = [0; BLOCK_BYTES];
-        padded[..text.len()].copy_from_slice(text);
+        pad(text, &mut padded);
         Self::new(&padded)
     }
 
@@ -54,7 +54,7 @@ impl Block {
     fn bits(&self, test: impl Fn(u8x16) -> u8x16) -> u64 {
         let lanes = self.lanes.iter().enumerate();
         lanes.fold(0, |bits, (lane, bytes)| {
-            bits | u64::from(test(*bytes).to_bitmask()) << (16 * lane)
+            bits | u64::from(test(*bytes).to_bitmask()) << (LANE_BYTES * lane)
         })
     }
 }
@@ -99,6 +99,38 @@ impl Strings {
     }
 }
 
+/// Writes `text`, which is shorter than a block, before the zeros.
+///
+/// By whole lanes, since to read at once what was just written in other pieces takes longer than all
+/// the rest.
+#[inline(never)]
+fn pad(text: &[u8], padded: &mut [u8; BLOCK_BYTES]) {
+    let (whole, rest) = text.as_chunks::<LANE_BYTES>();
+    let (lanes, _) = padded.as_chunks_mut::<LANE_BYTES>();
+    for (lane, bytes) in lanes.iter_mut().zip(whole) {
+        *lane = *bytes;
+    }
+    if !rest.is_empty() {
+        lanes[whole.len()] = u8x16::new(short(rest).to_le_bytes()).to_array();
+    }
+}
+
+/// Fewer than 16 bytes in little-endian order, with zeros behind them: from their first and last ones,
+/// which may overlap.
+#[inline]
+fn short(bytes: &[u8]) -> u128 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let last = u128::from(u64::from_le_bytes(*last)) << (8 * (bytes.len() - 8));
+        return u128::from(u64::from_le_bytes(*first)) | last;
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let last = u128::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4));
+        return u128::from(u32::from_le_bytes(*first)) | last;
+    }
+    let bytes = bytes.iter().rev();
+    bytes.fold(0, |word, byte| word << 8 | u128::from(*byte))
+}
+
 /// Whether an odd number of bits is set up to each place.
 #[inline]
 fn parity(mut bits: u64) -> u64 {
@@ -115,3 +147,24 @@ pub(super) const BLOCK_BYTES: usize = 64;
 
 /// The even places.
 const EVEN: u64 = 0x5555_5555_5555_5555;
+
+const LANE_BYTES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::{BLOCK_BYTES, Block};
+
+    #[test]
+    fn a_block_holds_what_there_is() {
+        let text: Vec<u8> = (1..=100).collect();
+        for length in 0..=text.len() {
+            let block = Block::first_of(&text[..length]);
+            for byte in 1..=100 {
+                let at = usize::from(byte) - 1;
+                let is_there = at < length.min(BLOCK_BYTES);
+                let expected = if is_there { 1 << at } else { 0 };
+                assert_eq!(block.eq(byte), expected, "{byte} of {length}");
+            }
+        }
+    }
+}
