@@ -19,6 +19,7 @@ use crate::transcode::json::{self, Pointer};
 pub const FRAMING: Framing = Framing {
     name: "connect",
     content_types: &["application/connect+json", "application/connect+proto"],
+    is_for_its_own_clients: true,
     is_text: false,
     decoder: |opening| Box::new(Connect::new(opening)),
     sample_content_type: "application/connect+json",

@@ -26,6 +26,7 @@ use super::{
 pub const FRAMING: Framing = Framing {
     name: "csv",
     content_types: &["text/csv", "application/csv"],
+    is_for_its_own_clients: true,
     is_text: true,
     decoder: |opening| Box::new(Csv::new(opening)),
     sample_content_type: "text/csv; charset=utf-8; header=present",

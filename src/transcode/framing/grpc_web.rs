@@ -28,6 +28,7 @@ pub const FRAMING: Framing = Framing {
         "application/grpc-web-text+proto",
         "application/grpc-web-text+json",
     ],
+    is_for_its_own_clients: true,
     is_text: false,
     decoder: |opening| {
         if is_text(opening.content_type) {

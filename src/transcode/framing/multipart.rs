@@ -28,6 +28,7 @@ use super::{DecodeError, Decoder, EndOfInput, Framing, Opening, Record, content_
 pub const FRAMING: Framing = Framing {
     name: "multipart",
     content_types: &["multipart/mixed", "multipart/x-mixed-replace"],
+    is_for_its_own_clients: true,
     is_text: false,
     decoder: |opening| Box::new(Multipart::new(opening)),
     sample_content_type: "multipart/mixed; boundary=\"a b\"; subscriptionSpec=1.0",

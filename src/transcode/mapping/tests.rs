@@ -175,10 +175,12 @@ fn an_exploded_records_id_goes_with_its_last_event() {
          {\"Index\":8,\"Events\":[]}\n\
          {\"Index\":9,\"Events\":null}\n\
          {\"Index\":10,\"Events\":[{\"Index\":1},2]}\n\
+         {\"Events\":[{\"Index\":1},{\"Index\":2}]}\n\
          {\"error\":1}",
         "event: Node\ndata: {\"Topic\":\"Node\"}\n\n\
          id: 7\nevent: Job\ndata: {\"Topic\":\"Job\"}\n\n\
-         id: 1\ndata: {\"Index\":1}\n\nid: 10\ndata: 2\n\n\
+         data: {\"Index\":1}\n\nid: 10\ndata: 2\n\n\
+         id: 1\ndata: {\"Index\":1}\n\nid: 2\ndata: {\"Index\":2}\n\n\
          data: {\"error\":1}\n\n",
     );
 }

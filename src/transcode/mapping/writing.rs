@@ -28,7 +28,7 @@ impl<E: Encoder> Writing<'_, E> {
     pub(super) fn write(&mut self, record: &Record<'_>) -> Result<Written, DecodeError> {
         let settings = self.settings;
         if record.data.is_none() {
-            let events = u64::from(self.write_one(record, record)?);
+            let events = u64::from(self.write_one(record)?);
             let meaning = Meaning::GoesOn;
             return Ok(Written { events, meaning });
         }
@@ -40,7 +40,7 @@ impl<E: Encoder> Writing<'_, E> {
                 return Ok(nothing);
             }
             if condition::any(&settings.only_id, record) {
-                let id = settings.id(record, record);
+                let id = settings.id(record);
                 let event = Event {
                     id,
                     ..Event::default()
@@ -53,7 +53,7 @@ impl<E: Encoder> Writing<'_, E> {
         let array = array.and_then(|(pointer, data)| json::at(data, pointer));
         let events = match array {
             Some(array) => self.write_elements(array, record)?,
-            None => u64::from(self.write_one(record, record)?),
+            None => u64::from(self.write_one(record)?),
         };
         Ok(Written { events, meaning })
     }
@@ -64,24 +64,25 @@ impl<E: Encoder> Writing<'_, E> {
         let Some(elements) = json::elements(array) else {
             // Null says the same as an empty array; anything else is its own only element.
             let is_nothing = array == b"null";
-            return Ok(u64::from(!is_nothing && self.write_one(record, record)?));
+            return Ok(u64::from(!is_nothing && self.write_one(record)?));
         };
+        let settings = self.settings;
         let (before, mut events) = (self.out.len(), 0);
+        let mut beside = settings.id(record);
+        let is_beside = beside.is_some();
         let mut elements = elements.peekable();
         while let Some(element) = elements.next() {
-            let outer = match elements.peek() {
-                Some(_) => &Record {
-                    id: None,
-                    data: None,
-                    ..*record
-                },
-                None => record,
-            };
-            let element = Record {
+            let element = &Record {
                 data: Some(element),
-                ..*outer
+                id: None,
+                ..*record
             };
-            match self.write_one(&element, outer) {
+            let id = match elements.peek() {
+                None if is_beside => beside.take(),
+                Some(_) if is_beside => None,
+                _ => settings.id(element),
+            };
+            match self.write_with(element, id) {
                 Ok(is_event) => events += u64::from(is_event),
                 Err(error) => {
                     self.out.truncate(before);
@@ -92,8 +93,16 @@ impl<E: Encoder> Writing<'_, E> {
         Ok(events)
     }
 
-    /// Appends the event of `record`, which lies in `outer` or is the same.
-    fn write_one(&mut self, record: &Record<'_>, outer: &Record<'_>) -> Result<bool, DecodeError> {
+    /// Appends the event of a record.
+    fn write_one(&mut self, record: &Record<'_>) -> Result<bool, DecodeError> {
+        self.write_with(record, self.settings.id(record))
+    }
+
+    fn write_with(
+        &mut self,
+        record: &Record<'_>,
+        id: Option<FieldText<'_>>,
+    ) -> Result<bool, DecodeError> {
         let data = match record.data {
             Some(text) => Some(self.settings.data(text)?),
             None => None,
@@ -101,7 +110,7 @@ impl<E: Encoder> Writing<'_, E> {
         let event = Event {
             data: data.as_deref(),
             name: self.settings.name(record),
-            id: self.settings.id(record, outer),
+            id,
             retry_ms: self.retry_ms(record),
         };
         Ok(self.encoder.event(&event, self.out))
@@ -143,10 +152,10 @@ impl Settings {
             .or_else(|| record.name.and_then(FieldText::sanitize))
     }
 
-    fn id<'a>(&'a self, record: &Record<'a>, outer: &Record<'a>) -> Option<FieldText<'a>> {
+    fn id<'a>(&'a self, record: &Record<'a>) -> Option<FieldText<'a>> {
         let configured = self.id.as_ref();
         configured
-            .and_then(|id| id.of(record.data).or_else(|| id.of(outer.data)))
+            .and_then(|id| id.of(record.data))
             .or_else(|| record.id.and_then(FieldText::sanitize))
     }
 
