@@ -1,7 +1,7 @@
 //! What do operators ask?
 //!
-//! For now whether the process lives (`/livez`) and whether it takes new streams (`/readyz`, which
-//! fails as soon as a drain begins).
+//! Whether the process lives (`/livez`), whether it takes new streams (`/readyz`, which fails as soon as
+//! a drain begins), and what it counts (`/metrics`).
 
 use std::{convert::Infallible, io, rc::Rc};
 
@@ -13,18 +13,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tracing::debug;
 
 use crate::{
-    drain::Drain,
     edge::{
         listener::ACCEPT_PAUSE,
         socket::{Accepting, BoundSocket},
     },
+    proxy::Proxy,
+    telemetry::metrics::scrape::{self, EndpointState},
 };
 
 /// Answers operators as long as it is polled.
 ///
 /// # Errors
 /// The runtime cannot watch the socket.
-pub async fn serve(socket: BoundSocket, drain: Rc<Drain>) -> io::Result<()> {
+pub async fn serve(socket: BoundSocket, proxy: Rc<Proxy>) -> io::Result<()> {
     let accepting = Accepting::new(socket)?;
     loop {
         let io = match accepting.accept().await {
@@ -35,9 +36,9 @@ pub async fn serve(socket: BoundSocket, drain: Rc<Drain>) -> io::Result<()> {
                 continue;
             }
         };
-        let drain = Rc::clone(&drain);
+        let proxy = Rc::clone(&proxy);
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = answer(&request, drain.window().is_some());
+            let response = answer(&request, &proxy);
             async move { Ok::<_, Infallible>(response) }
         });
         tokio::task::spawn_local(async move {
@@ -51,20 +52,56 @@ pub async fn serve(socket: BoundSocket, drain: Rc<Drain>) -> io::Result<()> {
     }
 }
 
-fn answer(request: &Request<Incoming>, is_draining: bool) -> Response<Full<Bytes>> {
-    let (status, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/livez") => (StatusCode::OK, "alive\n"),
+fn answer(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> {
+    let is_draining = proxy.drain.window().is_some();
+    match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/livez") => plain(StatusCode::OK, "alive\n"),
         (&Method::GET | &Method::HEAD, "/readyz") if is_draining => {
-            (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
         }
-        (&Method::GET | &Method::HEAD, "/readyz") => (StatusCode::OK, "ready\n"),
-        _ => (StatusCode::NOT_FOUND, "there are /livez and /readyz\n"),
-    };
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+        (&Method::GET | &Method::HEAD, "/readyz") => plain(StatusCode::OK, "ready\n"),
+        (&Method::GET | &Method::HEAD, "/metrics") => metrics(proxy),
+        _ => plain(
+            StatusCode::NOT_FOUND,
+            "there are /livez, /readyz and /metrics\n",
+        ),
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    response(
+        status,
+        "text/plain; charset=utf-8",
+        Bytes::from_static(text.as_bytes()),
+    )
+}
+
+fn metrics(proxy: &Proxy) -> Response<Full<Bytes>> {
+    let serving = Rc::clone(&proxy.serving.borrow());
+    let mut endpoints = Vec::new();
+    for (name, upstream) in &serving.upstreams {
+        for (address, streams) in upstream.loads() {
+            endpoints.push(EndpointState {
+                upstream: name.clone(),
+                endpoint: address.to_string(),
+                streams,
+                is_up: true,
+            });
+        }
+    }
+    endpoints.sort_by(|one, other| {
+        (&one.upstream, &one.endpoint).cmp(&(&other.upstream, &other.endpoint))
+    });
+    let text = scrape::text(proxy.metrics.metrics(), endpoints);
+    response(StatusCode::OK, scrape::CONTENT_TYPE, text.into())
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    let content_type = HeaderValue::from_static(content_type);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
     response
 }

@@ -25,6 +25,7 @@ use crate::{
         listener::{Bound, Offer, WorkerListener},
         socket::{self, BindError, Opened},
     },
+    telemetry::metrics::Metrics,
     upstream::TrustError,
 };
 
@@ -48,6 +49,7 @@ pub enum StartError {
 /// Everything built and every socket open; nothing is served yet.
 pub struct App {
     threads: usize,
+    metrics: Arc<Metrics>,
     generation: Generation,
     listeners: Vec<Bound>,
     asked_admin: Option<ListenerAddress>,
@@ -59,6 +61,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     workers: Vec<thread::JoinHandle<()>>,
     updates: Vec<mpsc::Sender<Update>>,
+    metrics: Arc<Metrics>,
     generation: Arc<Generation>,
     /// Earlier generations, until nobody uses them any more.
     traces: Vec<Trace>,
@@ -84,7 +87,8 @@ impl App {
     /// # Errors
     /// A socket cannot be opened, or certificates cannot be used.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        let generation = Generation::build(1, &config, None)?;
+        let metrics = Metrics::new(config.threads);
+        let generation = Generation::build(1, &config, None, &metrics)?;
         let bound = |settings| Bound::open(settings, config.threads);
         let listeners = config.listeners.into_iter().map(bound);
         let listeners = listeners.collect::<Result<_, _>>()?;
@@ -92,6 +96,7 @@ impl App {
         let admin = admin.map(|address| socket::open(address, 1)).transpose()?;
         Ok(Self {
             threads: config.threads,
+            metrics,
             generation,
             listeners,
             asked_admin: config.admin,
@@ -127,6 +132,7 @@ impl App {
                     generation: Arc::clone(&generation),
                     opened,
                 },
+                metrics: self.metrics.of_worker(number),
                 admin: admin.take(),
                 updates: receiver,
                 stopped: stopped.clone(),
@@ -139,6 +145,7 @@ impl App {
             stop,
             workers,
             updates,
+            metrics: self.metrics,
             generation,
             traces: Vec::new(),
             listeners: self.listeners,
@@ -157,7 +164,8 @@ impl Running {
     /// Something could not be built; everything is as it was.
     pub async fn reload(&mut self, config: Config) -> Result<Reloaded, StartError> {
         let number = self.generation.table.number + 1;
-        let generation = Generation::build(number, &config, Some(&self.generation))?;
+        let before = Some(&*self.generation);
+        let generation = Generation::build(number, &config, before, &self.metrics)?;
         let waiting = self.waiting(&config);
         let mut prepared = Vec::new();
         for settings in config.listeners {
@@ -179,11 +187,18 @@ impl Running {
             let _ = update.send(Update { generation, opened }).await;
         }
         self.traces.retain(Trace::is_alive);
+        let alive = 1 + self.traces.len();
+        self.metrics.reloaded(alive);
         Ok(Reloaded {
             generation: number,
-            alive: 1 + self.traces.len(),
+            alive,
             waiting,
         })
+    }
+
+    /// Counts a configuration that could not be taken.
+    pub fn refuse_reload(&self) {
+        self.metrics.reload_refused();
     }
 
     /// Lets go of the listeners that are not prepared, and renews those that are kept. Returns the others.

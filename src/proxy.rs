@@ -40,6 +40,7 @@ use crate::{
         self, From, Policy, To,
         table::{Asked, Table},
     },
+    telemetry::metrics::WorkerMetrics,
     transcode::{
         framing::{FRAMINGS, Framing, Opening},
         inflate::Inflater,
@@ -61,6 +62,8 @@ pub struct Proxy {
     pub drain: Rc<Drain>,
     /// What this worker lends to the stream it polls.
     pub buffers: Rc<Buffers>,
+    /// Where it counts.
+    pub metrics: Rc<WorkerMetrics>,
 }
 
 /// One generation, as one worker serves it.
@@ -111,7 +114,7 @@ impl Proxy {
         request: Request<Incoming>,
         link: Rc<StreamLink>,
     ) -> Result<Response<ResponseBody>, Infallible> {
-        let mut record = request::record(&request, &link, Instant::now());
+        let mut record = request::record(&request, &link, Instant::now(), &self.metrics);
         Ok(match self.ask(request, link, &mut record).await {
             Ok(Outcome::Reply(exchange, reply)) => self.respond(&exchange, reply, record),
             Ok(Outcome::Silence(exchange, chosen, answer)) => {

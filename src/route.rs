@@ -13,7 +13,10 @@ use std::{sync::Arc, time::Duration};
 use encoding_rs::Encoding;
 use http::{HeaderName, HeaderValue, Method};
 
-use crate::transcode::{framing::Framing, heartbeat, mapping, output::Output};
+use crate::{
+    telemetry::metrics::RouteMetrics,
+    transcode::{framing::Framing, heartbeat, mapping, output::Output},
+};
 
 /// What the configuration says of one route.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct Settings {
     pub upstream: String,
     /// What is done with the requests and replies.
     pub policy: Policy,
+    /// Where its streams are counted; the table says where.
+    pub metrics: Arc<RouteMetrics>,
 }
 
 /// What a route does with its requests and replies.

@@ -1,7 +1,9 @@
-//! Where do logs go, and in which shape?
+//! Where do logs go, and in which shape? What is counted is in [`metrics`].
 //!
 //! To standard error, through a queue of bounded length and a thread of their own: a pipe that nobody
 //! empties costs log lines, never a stream.
+
+pub mod metrics;
 
 use std::io::{self, IsTerminal as _};
 

@@ -196,6 +196,14 @@ impl Upstream {
         &self.shared.settings.name
     }
 
+    /// How many streams are open on each endpoint, over all workers.
+    #[must_use]
+    pub fn loads(&self) -> Vec<(&EndpointAddress, usize)> {
+        let open = self.shared.open_streams.iter();
+        let open = open.map(|open| open.load(Ordering::Relaxed));
+        self.shared.settings.endpoints.iter().zip(open).collect()
+    }
+
     /// Whether this is a view of that upstream.
     #[must_use]
     pub fn is_of(&self, shared: &Arc<Shared>) -> bool {

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     config::Config,
     route::{self, table::Table},
+    telemetry::metrics::Metrics,
     upstream::{Shared, TrustError},
 };
 
@@ -32,6 +33,7 @@ impl Generation {
         number: u64,
         config: &Config,
         before: Option<&Self>,
+        metrics: &Metrics,
     ) -> Result<Self, TrustError> {
         let kept = |new: &Shared| {
             let mut old = before.into_iter().flat_map(|before| &before.upstreams);
@@ -44,7 +46,7 @@ impl Generation {
         let upstreams = config.upstreams.iter().map(shared);
         Ok(Self {
             upstreams: upstreams.collect::<Result<_, _>>()?,
-            table: Arc::new(Table::new(number, config.routes.clone())),
+            table: Arc::new(Table::new(number, config.routes.clone(), metrics)),
             drain: config.drain,
         })
     }

@@ -17,6 +17,7 @@ use crate::{
     drain::Drain,
     edge::{listener::WorkerListener, socket::BoundSocket},
     proxy::{Proxy, Serving, body::Buffers},
+    telemetry::metrics::WorkerMetrics,
     upstream::Upstream,
 };
 
@@ -26,6 +27,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// What one thread works with.
 pub(super) struct Worker {
     pub(super) first: Update,
+    pub(super) metrics: WorkerMetrics,
     pub(super) admin: Option<BoundSocket>,
     pub(super) updates: mpsc::Receiver<Update>,
     pub(super) stopped: watch::Receiver<bool>,
@@ -58,11 +60,12 @@ impl Worker {
             serving: RefCell::new(Rc::new(serving)),
             drain: Rc::clone(&drain),
             buffers,
+            metrics: Rc::new(self.metrics),
         });
         let mut window = self.first.generation.drain;
         let mut accepting = accept(self.first.opened, &proxy);
         if let Some(socket) = self.admin {
-            spawn(admin::serve(socket, Rc::clone(&drain)));
+            spawn(admin::serve(socket, Rc::clone(&proxy)));
         }
         tokio::task::spawn_local(sweep(Rc::clone(&proxy)));
         loop {

@@ -143,6 +143,7 @@ async fn reload(running: &mut Running, file: &Path) {
                 error!("{fault}");
             }
             error!("Reload refused; the old configuration stays.");
+            running.refuse_reload();
             return;
         }
     };
@@ -161,6 +162,9 @@ async fn reload(running: &mut Running, file: &Path) {
                 "The configuration is reloaded."
             );
         }
-        Err(error) => error!(%error, "Reload refused; the old configuration stays."),
+        Err(error) => {
+            error!(%error, "Reload refused; the old configuration stays.");
+            running.refuse_reload();
+        }
     }
 }

@@ -69,6 +69,7 @@ fn route(section: &Section<'_>, upstreams: &[String]) -> Option<Settings> {
         headers,
         upstream: upstream?,
         policy,
+        metrics: Arc::default(),
     })
 }
 

@@ -10,7 +10,11 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::ending::Ending;
-use crate::{route, transcode::output::Output};
+use crate::{
+    route,
+    telemetry::metrics::{Lane, WorkerMetrics},
+    transcode::output::Output,
+};
 
 /// What is known of one request and its response so far.
 #[derive(Debug)]
@@ -39,7 +43,12 @@ pub(super) struct Record {
     /// Bytes of the body written.
     pub(super) bytes: u64,
     /// Heartbeats written.
-    pub(super) heartbeats: u64,
+    heartbeats: u64,
+    /// When the last event was written, in milliseconds from the request.
+    last_event_ms: u32,
+    /// Whether it is counted among the open streams.
+    is_open: bool,
+    metrics: Rc<WorkerMetrics>,
 }
 
 /// What a client is written.
@@ -99,7 +108,12 @@ macro_rules! log_record {
 impl Record {
     /// Begins the record of a request.
     #[must_use]
-    pub(super) fn new(asked: Asked<'_>, peer: Option<IpAddr>, now: Instant) -> Self {
+    pub(super) fn new(
+        asked: Asked<'_>,
+        peer: Option<IpAddr>,
+        now: Instant,
+        metrics: Rc<WorkerMetrics>,
+    ) -> Self {
         Self {
             asked: [asked.method.as_str(), asked.host, asked.path]
                 .concat()
@@ -118,6 +132,9 @@ impl Record {
             events: 0,
             bytes: 0,
             heartbeats: 0,
+            last_event_ms: 0,
+            is_open: false,
+            metrics,
         }
     }
 
@@ -133,6 +150,12 @@ impl Record {
         self.version == Version::HTTP_2
     }
 
+    /// How many heartbeats were written.
+    #[cfg(test)]
+    pub(super) fn heartbeats(&self) -> u64 {
+        self.heartbeats
+    }
+
     /// When the request came.
     #[must_use]
     pub(super) fn begun_at(&self) -> Instant {
@@ -141,11 +164,55 @@ impl Record {
 
     /// Counts `events` events written at `now`.
     pub(super) fn count_events(&mut self, events: u64, now: Instant) {
-        self.events += events;
-        if events > 0 && self.first_event_ms.is_none() {
-            let after_ms = millis(now.duration_since(self.begun_at));
-            self.first_event_ms = Some(u32::try_from(after_ms).unwrap_or(u32::MAX));
+        if events == 0 {
+            return;
         }
+        self.events += events;
+        let after = now.duration_since(self.begun_at);
+        let after_ms = u32::try_from(millis(after)).unwrap_or(u32::MAX);
+        let gap_ms = after_ms.saturating_sub(std::mem::replace(&mut self.last_event_ms, after_ms));
+        let is_first = self.first_event_ms.is_none();
+        if let Some(lane) = self.lane() {
+            lane.events(
+                events,
+                (!is_first).then(|| Duration::from_millis(gap_ms.into())),
+            );
+            if is_first {
+                lane.first_event(after);
+            }
+        }
+        self.first_event_ms.get_or_insert(after_ms);
+    }
+
+    /// Counts the stream among those that are open; `to` is known.
+    pub(super) fn begin(&mut self) {
+        self.is_open = true;
+        if let Some(lane) = self.lane() {
+            lane.begun(self.to.as_str());
+        }
+    }
+
+    /// Counts bytes that went to the client.
+    pub(super) fn count_bytes(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        if let Some(lane) = self.lane() {
+            lane.bytes_out(bytes);
+        }
+    }
+
+    /// Counts a heartbeat.
+    pub(super) fn count_heartbeat(&mut self) {
+        self.heartbeats += 1;
+        if let Some(lane) = self.lane() {
+            lane.heartbeat();
+        }
+    }
+
+    /// Where the worker counts what happens on the route.
+    #[must_use]
+    pub(super) fn lane(&self) -> Option<&Lane> {
+        let route = self.route.as_ref().map(|route| &*route.metrics);
+        self.metrics.lane(route)
     }
 
     /// Logs that a stream begins.
@@ -178,6 +245,10 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        let age = self.begun_at.elapsed();
+        if let Some(lane) = self.lane() {
+            lane.ended(self.to.as_str(), self.ending.code(), age, self.is_open);
+        }
         log_record!(
             self,
             "Stream ends.",
@@ -186,7 +257,7 @@ impl Drop for Record {
             events = self.events,
             bytes = self.bytes,
             heartbeats = self.heartbeats,
-            duration_ms = millis(self.begun_at.elapsed()),
+            duration_ms = millis(age),
         );
     }
 }

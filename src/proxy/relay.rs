@@ -145,7 +145,8 @@ impl Parts {
 }
 
 impl Relay {
-    pub(super) fn new(parts: Parts, now: Instant) -> Self {
+    pub(super) fn new(mut parts: Parts, now: Instant) -> Self {
+        parts.record.begin();
         let mut timers = Timers::new(parts.has_heartbeats, now);
         parts.link.limit_writes(parts.route.policy.timeouts.write);
         if let Feed::Open(source) = &parts.feed {
@@ -242,7 +243,7 @@ impl Relay {
     }
 
     fn given(&mut self, bytes: usize) -> Poll<Given> {
-        self.parts.record.bytes += bytes as u64;
+        self.parts.record.count_bytes(bytes);
         self.timers.wrote();
         Poll::Ready(Given::Bytes)
     }
@@ -396,6 +397,9 @@ impl Relay {
         self.is_dry = filled.is_pending();
         let fill = ready!(filled)?;
         self.timers.read();
+        if let Some(lane) = self.parts.record.lane() {
+            lane.bytes_in(fill.bytes());
+        }
         Poll::Ready(Ok(fill))
     }
 
@@ -445,6 +449,11 @@ impl Drop for Relay {
         self.parts.link.share(None);
         if self.parts.record.ending != Ending::ClientGone {
             return;
+        }
+        let left_at = Instant::now();
+        self.parts.feed = Feed::Empty;
+        if let Some(lane) = self.parts.record.lane() {
+            lane.cancelled(left_at.elapsed());
         }
         if self.parts.link.is_stalled() {
             self.parts.record.ending = Ending::ClientStalled;

@@ -1,5 +1,7 @@
 //! Is this request one that a gateway may forward, and what does the upstream get of it?
 
+use std::rc::Rc;
+
 use http::{Method, Request, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -12,11 +14,17 @@ use super::{
 use crate::{
     error::{Kind, Refusal},
     route::Rewrite,
+    telemetry::metrics::WorkerMetrics,
     upstream::upload::Upload,
 };
 
 /// Begins the access record of a request.
-pub(super) fn record(request: &Request<Incoming>, link: &StreamLink, now: Instant) -> Record {
+pub(super) fn record(
+    request: &Request<Incoming>,
+    link: &StreamLink,
+    now: Instant,
+    metrics: &Rc<WorkerMetrics>,
+) -> Record {
     let host = authority(request.uri()).or_else(|| host_field(request).next().flatten());
     let asked = Asked {
         method: request.method(),
@@ -24,7 +32,8 @@ pub(super) fn record(request: &Request<Incoming>, link: &StreamLink, now: Instan
         path: request.uri().path(),
         version: request.version(),
     };
-    Record::new(asked, link.connection.peer.address, now)
+    let peer = link.connection.peer.address;
+    Record::new(asked, peer, now, Rc::clone(metrics))
 }
 
 /// The host that the request asks for, where the request is sound.

@@ -48,6 +48,7 @@ pub(super) fn open(
     record.to = Written::Tunnel;
     record.endpoint = Some(lease.endpoint());
     record.status = Some(StatusCode::SWITCHING_PROTOCOLS);
+    record.begin();
     record.log_start();
     tokio::task::spawn_local(async move {
         // Moved in whole: what it says is logged when the tunnel ends.

@@ -168,6 +168,7 @@ mod tests {
                 limits: Limits::default(),
                 rewrite: Rewrite::default(),
             },
+            metrics: std::sync::Arc::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use http::{HeaderMap, Method, uri::PathAndQuery};
 
 use super::{HostPattern, PathPattern, Rewrite, Settings, shadow::rank};
+use crate::telemetry::metrics::Metrics;
 
 /// One generation of all routes; never changes.
 #[derive(Debug)]
@@ -29,10 +30,14 @@ pub struct Asked<'a> {
 }
 
 impl Table {
-    /// Builds a generation.
+    /// Builds a generation, whose routes count where those of their names did before.
     #[must_use]
-    pub fn new(number: u64, routes: Vec<Settings>) -> Self {
-        let mut routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
+    pub fn new(number: u64, routes: Vec<Settings>, metrics: &Metrics) -> Self {
+        let counted = |mut route: Settings| {
+            route.metrics = metrics.route(&route.name);
+            Arc::new(route)
+        };
+        let mut routes: Vec<_> = routes.into_iter().map(counted).collect();
         // The sort is stable: among equals the file's order stays.
         routes.sort_by_cached_key(|route| std::cmp::Reverse(rank(route)));
         Self { number, routes }

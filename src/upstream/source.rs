@@ -74,6 +74,18 @@ pub enum Fill {
     },
 }
 
+impl Fill {
+    /// How many bytes came.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Scratch(range) => range.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::End { .. } => 0,
+        }
+    }
+}
+
 /// Why a reply's body stopped before its end.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SourceError {

@@ -14,6 +14,7 @@ mod edge;
 mod forwarding;
 mod http2_upstreams;
 mod leaving;
+mod metrics;
 mod outputs;
 mod presets;
 mod process;

@@ -29,7 +29,7 @@ impl Relay {
         if let Some(transcoder) = &self.parts.transcoder {
             transcoder.heartbeat(out);
         }
-        self.parts.record.heartbeats += 1;
+        self.parts.record.count_heartbeat();
     }
 
     fn drained(&mut self, out: &mut Vec<u8>) {

@@ -13,6 +13,7 @@ use crate::{
         record::Asked,
     },
     route::{From, Limits, PathPattern, Policy, Rewrite, Timeouts, To},
+    telemetry::metrics::Metrics,
     transcode::{framing, heartbeat, output::sse, transcoder::Turn},
     upstream::source::{Source, SourceError},
 };
@@ -61,6 +62,7 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
             limits: Limits::default(),
             rewrite: Rewrite::default(),
         },
+        metrics: Arc::default(),
     };
     let asked = Asked {
         method: &Method::GET,
@@ -78,7 +80,7 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
         route: Arc::new(route),
         link: StreamLink::new(Rc::clone(connection)),
         watch: Rc::new(Drain::default()).watch(),
-        record: Record::new(asked, None, now),
+        record: Record::new(asked, None, now, Rc::new(Metrics::new(1).of_worker(0))),
         lease: None,
     };
     Relay::new(parts, now)
@@ -109,5 +111,5 @@ async fn a_heartbeat_waits_for_a_client_that_takes_bytes() {
     connection.end_turn(false);
     advance(Duration::from_secs(1)).await;
     assert_eq!(look(&mut relay).await.as_deref(), Some(&b":\n"[..]));
-    assert_eq!(relay.parts.record.heartbeats, 2);
+    assert_eq!(relay.parts.record.heartbeats(), 2);
 }

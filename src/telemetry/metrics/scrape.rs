@@ -1,0 +1,250 @@
+//! How do the counts reach Prometheus?
+//!
+//! As `OpenMetrics` text 1.0, written by Prometheus' own crate.
+
+use std::{fmt, sync::Arc, sync::atomic::Ordering::Relaxed};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text},
+    metrics::MetricType,
+    registry::Registry,
+};
+
+use super::{Lane, Metrics, RouteMetrics, histogram::Histogram, histogram::Snapshot, lock};
+
+/// The content type of [`text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What is known of one endpoint.
+#[derive(Debug, Clone)]
+pub struct EndpointState {
+    /// The upstream's name.
+    pub upstream: String,
+    /// The endpoint's address, as the file has it.
+    pub endpoint: String,
+    /// Streams open on it.
+    pub streams: usize,
+    /// Whether new streams go there.
+    pub is_up: bool,
+}
+
+/// All counts, as text.
+#[must_use]
+pub fn text(metrics: &Arc<Metrics>, endpoints: Vec<EndpointState>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape {
+        metrics: Arc::clone(metrics),
+        endpoints,
+    }));
+    let mut text = String::new();
+    // A String takes all that is written.
+    let _ = text::encode(&mut text, &registry);
+    text
+}
+
+#[derive(Debug)]
+struct Scrape {
+    metrics: Arc<Metrics>,
+    endpoints: Vec<EndpointState>,
+}
+
+type Route<'a> = (&'a str, &'a RouteMetrics);
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let routes = lock(&self.metrics.routes).clone();
+        let mut routes: Vec<Route<'_>> = routes
+            .iter()
+            .map(|(name, route)| (&**name, &**route))
+            .collect();
+        routes.push(("-", &self.metrics.unrouted));
+        encode_streams(&mut encoder, &routes)?;
+        encode_totals(&mut encoder, &routes)?;
+        encode_durations(&mut encoder, &routes)?;
+        self.encode_endpoints(&mut encoder)?;
+        self.encode_process(&mut encoder)
+    }
+}
+
+fn encode_streams(encoder: &mut DescriptorEncoder<'_>, routes: &[Route<'_>]) -> fmt::Result {
+    let mut open = family(
+        encoder,
+        "weir_streams_open",
+        "Streams open now",
+        MetricType::Gauge,
+    )?;
+    for (route, metrics) in routes {
+        for (to, count) in sums(metrics, |lane| lock(&lane.streams).open.clone()) {
+            gauge(&mut open, &[("route", *route), ("to", to)], count)?;
+        }
+    }
+    let help = "Streams that have ended, by how they ended";
+    let mut ended = family(encoder, "weir_streams", help, MetricType::Counter)?;
+    for (route, metrics) in routes {
+        for ((to, ending), count) in sums(metrics, |lane| lock(&lane.streams).ended.clone()) {
+            counter(
+                &mut ended,
+                &[("route", *route), ("to", to), ("ending", ending)],
+                count,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the lanes' maps up.
+fn sums<K: Ord>(
+    metrics: &RouteMetrics,
+    of: impl Fn(&Lane) -> std::collections::BTreeMap<K, u64>,
+) -> std::collections::BTreeMap<K, u64> {
+    let mut sums = std::collections::BTreeMap::new();
+    for (key, count) in metrics.0.iter().flat_map(of) {
+        *sums.entry(key).or_default() += count;
+    }
+    sums
+}
+
+fn encode_totals(encoder: &mut DescriptorEncoder<'_>, routes: &[Route<'_>]) -> fmt::Result {
+    let mut events = family(
+        encoder,
+        "weir_events",
+        "Events written",
+        MetricType::Counter,
+    )?;
+    for (route, metrics) in routes {
+        counter(
+            &mut events,
+            &[("route", *route)],
+            metrics.sum(|lane| &lane.events),
+        )?;
+    }
+    let help = "Bytes of bodies, in from upstreams and out to clients";
+    let mut bytes = family(encoder, "weir_bytes", help, MetricType::Counter)?;
+    for (route, metrics) in routes {
+        let (r#in, out) = (
+            metrics.sum(|lane| &lane.bytes_in),
+            metrics.sum(|lane| &lane.bytes_out),
+        );
+        counter(&mut bytes, &[("route", *route), ("direction", "in")], r#in)?;
+        counter(&mut bytes, &[("route", *route), ("direction", "out")], out)?;
+    }
+    let mut heartbeats = family(
+        encoder,
+        "weir_heartbeats",
+        "Heartbeats written",
+        MetricType::Counter,
+    )?;
+    for (route, metrics) in routes {
+        counter(
+            &mut heartbeats,
+            &[("route", *route)],
+            metrics.sum(|lane| &lane.heartbeats),
+        )?;
+    }
+    Ok(())
+}
+
+fn encode_durations(encoder: &mut DescriptorEncoder<'_>, routes: &[Route<'_>]) -> fmt::Result {
+    type Of = fn(&Lane) -> &Histogram;
+    let families: [(&str, &str, Of); 4] = [
+        (
+            "weir_first_event_seconds",
+            "From a request to its first event",
+            |lane| &lane.first_event,
+        ),
+        (
+            "weir_event_gap_seconds",
+            "Between the events of a stream",
+            |lane| &lane.gap,
+        ),
+        (
+            "weir_stream_age_seconds",
+            "From a request to the end of its response",
+            |lane| &lane.age,
+        ),
+        (
+            "weir_cancel_seconds",
+            "From a client's leaving to its upstream's release",
+            |lane| &lane.cancel,
+        ),
+    ];
+    for (name, help, of) in families {
+        let mut all = family(encoder, name, help, MetricType::Histogram)?;
+        for (route, metrics) in routes {
+            let Snapshot {
+                buckets,
+                count,
+                sum,
+            } = Snapshot::of(metrics.0.iter().map(of));
+            all.encode_family(&[("route", *route)])?
+                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+    }
+    Ok(())
+}
+
+impl Scrape {
+    fn encode_endpoints(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Streams open on an endpoint";
+        let mut streams = family(encoder, "weir_endpoint_streams", help, MetricType::Gauge)?;
+        for state in &self.endpoints {
+            gauge(&mut streams, &state.labels(), state.streams as u64)?;
+        }
+        let help = "Whether new streams go to an endpoint";
+        let mut up = family(encoder, "weir_endpoint_up", help, MetricType::Gauge)?;
+        for state in &self.endpoints {
+            gauge(&mut up, &state.labels(), u64::from(state.is_up))?;
+        }
+        Ok(())
+    }
+
+    fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Readings of the configuration";
+        let mut reloads = family(encoder, "weir_reloads", help, MetricType::Counter)?;
+        let Metrics {
+            reloads: done,
+            reloads_refused: refused,
+            generations,
+            ..
+        } = &*self.metrics;
+        counter(&mut reloads, &[("result", "done")], done.load(Relaxed))?;
+        counter(
+            &mut reloads,
+            &[("result", "refused")],
+            refused.load(Relaxed),
+        )?;
+        let help = "Generations of the configuration that streams use";
+        family(encoder, "weir_generations", help, MetricType::Gauge)?
+            .encode_gauge(&generations.load(Relaxed))
+    }
+}
+
+impl EndpointState {
+    fn labels(&self) -> [(&str, &str); 2] {
+        [("upstream", &self.upstream), ("endpoint", &self.endpoint)]
+    }
+}
+
+fn family<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+    kind: MetricType,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, kind)
+}
+
+fn counter(
+    family: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    value: u64,
+) -> fmt::Result {
+    family
+        .encode_family(labels)?
+        .encode_counter::<NoLabelSet, _, u64>(&value, None)
+}
+
+fn gauge(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+    family.encode_family(labels)?.encode_gauge(&value)
+}
