@@ -142,7 +142,11 @@ impl Proxy {
         let protocol = headers::upgrade(request.headers()).filter(|_| version == Version::HTTP_11);
         let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
         let peer = &link.connection.peer;
+        let key = upstream.key(&request, peer.address);
         let mut request = request::to_upstream(request, &route.policy.rewrite, peer, &host)?;
+        if let Some(key) = key {
+            request.extensions_mut().insert(key);
+        }
         let exchange = Exchange {
             upload: request.body().watch(),
             route,

@@ -6,29 +6,29 @@
 mod connect;
 mod http1;
 mod http2;
+pub mod key;
 mod settings;
+mod shared;
 pub mod source;
 mod trailers;
 pub mod upload;
 
 use std::{
     cell::{Cell, RefCell},
+    net::IpAddr,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::Context,
 };
 
 use http::{Method, Request, StatusCode, uri::Scheme};
-use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use self::{
     connect::{ConnectError, Connector, Io},
     http1::{Asked, Http1Source},
+    key::Key,
     source::{Scratch, SharedSource},
     upload::Upload,
 };
@@ -36,6 +36,7 @@ pub use self::{
     connect::{TrustError, trust},
     http1::Rewind,
     settings::{EndpointAddress, HttpVersion, Settings, TlsSettings},
+    shared::Shared,
 };
 use crate::{
     balance,
@@ -44,58 +45,6 @@ use crate::{
 
 /// How often a request is sent again that no endpoint has seen, or that may be seen twice.
 const REPEATS_MAX: usize = 4;
-
-/// What all workers share of one upstream.
-#[derive(Debug)]
-pub struct Shared {
-    settings: Settings,
-    trust: Option<Arc<ClientConfig>>,
-    /// What the file of authorities held when it was read.
-    authorities: Option<Vec<u8>>,
-    open_streams: Vec<AtomicUsize>,
-    turn: AtomicUsize,
-}
-
-impl Shared {
-    /// Sets up trust and loads.
-    ///
-    /// # Errors
-    /// The certificates to trust cannot be used.
-    pub fn new(settings: Settings) -> Result<Self, TrustError> {
-        Ok(Self {
-            trust: trust(&settings)?,
-            authorities: settings
-                .tls
-                .ca
-                .as_ref()
-                .and_then(|file| std::fs::read(file).ok()),
-            open_streams: settings
-                .endpoints
-                .iter()
-                .map(|_| AtomicUsize::new(0))
-                .collect(),
-            turn: AtomicUsize::new(0),
-            settings,
-        })
-    }
-
-    /// Whether the other would do just the same.
-    #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.settings == other.settings && self.authorities == other.authorities
-    }
-
-    fn choose(&self, is_tried: &[bool]) -> Option<usize> {
-        let loads: Vec<Option<usize>> = self
-            .open_streams
-            .iter()
-            .zip(is_tried)
-            .map(|(open, &is_tried)| (!is_tried).then(|| open.load(Ordering::Relaxed)))
-            .collect();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        balance::choose(self.settings.balance, &loads, turn)
-    }
-}
 
 /// One worker's view of an upstream.
 pub struct Upstream {
@@ -196,6 +145,16 @@ impl Upstream {
         &self.shared.settings.name
     }
 
+    /// What makes the request's key; `None` where keys do not choose.
+    #[must_use]
+    pub fn key<B>(&self, request: &Request<B>, peer: Option<IpAddr>) -> Option<Key> {
+        let settings = &self.shared.settings;
+        if settings.balance != balance::Method::Hash {
+            return None;
+        }
+        settings.hash_by.iter().find_map(|by| by.key(request, peer))
+    }
+
     /// How many streams are open on each endpoint, over all workers.
     #[must_use]
     pub fn loads(&self) -> Vec<(&EndpointAddress, usize)> {
@@ -218,10 +177,11 @@ impl Upstream {
     /// # Errors
     /// No endpoint answered; the refusal says why the last one did not.
     pub async fn send(&self, mut request: Request<Upload>) -> Result<Reply, Refusal> {
+        let key = request.extensions().get::<Key>().copied();
         let mut is_tried = vec![false; self.endpoints.len()];
         let mut refusal = Refusal::new(Kind::ConnectFailed, "the upstream has no endpoint");
         let mut repeats = 0;
-        while let Some(lease) = self.lease(&mut is_tried) {
+        while let Some(lease) = self.lease(&mut is_tried, key) {
             let ready = match self.ready(&lease.endpoint).await {
                 Ok(ready) => ready,
                 Err(error) => {
@@ -255,10 +215,11 @@ impl Upstream {
     /// # Errors
     /// No endpoint answered.
     pub async fn send_upgrade(&self, request: Request<Upload>) -> Result<UpgradeReply, Refusal> {
+        let key = request.extensions().get::<Key>().copied();
         let mut is_tried = vec![false; self.endpoints.len()];
         let mut refusal = Refusal::new(Kind::ConnectFailed, "the upstream has no endpoint");
         let connector = self.connector.for_upgrade();
-        while let Some(lease) = self.lease(&mut is_tried) {
+        while let Some(lease) = self.lease(&mut is_tried, key) {
             let io = match connector.connect(&lease.endpoint.address).await {
                 Ok(connected) if connected.is_http2 => {
                     let detail = "the upstream speaks HTTP/2, which this upgrade cannot cross";
@@ -283,8 +244,8 @@ impl Upstream {
         }
     }
 
-    fn lease(&self, is_tried: &mut [bool]) -> Option<Lease> {
-        let index = self.shared.choose(is_tried)?;
+    fn lease(&self, is_tried: &mut [bool], key: Option<Key>) -> Option<Lease> {
+        let index = self.shared.choose(is_tried, key)?;
         is_tried[index] = true;
         self.shared.open_streams[index].fetch_add(1, Ordering::Relaxed);
         Some(Lease {

@@ -92,14 +92,24 @@ pub(crate) static UPSTREAM: Schema = Schema {
         key(
             "balance",
             Kind::Choice {
-                now: &["least-streams", "round-robin"],
-                later: &["p2c", "hash"],
+                now: &["least-streams", "round-robin", "p2c", "hash"],
+                later: &[],
             },
         )
         .or(r#""least-streams""#),
+        key("hash", Kind::Section(&HASH)),
         duration("connect_timeout", "1ms", "5m").or(r#""5s""#),
         key("tls", Kind::Section(&UPSTREAM_TLS)),
         later("health", "endpoints are not probed yet"),
+    ],
+};
+
+pub(crate) static HASH: Schema = Schema {
+    title: "[upstream.NAME.hash]",
+    keys: &[
+        key("header", Kind::Text("a field's name")),
+        key("cookie", Kind::Text("a cookie's name")),
+        key("query", Kind::Text("the name of a parameter of the query")),
     ],
 };
 

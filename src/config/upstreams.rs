@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use http::HeaderName;
+
 use super::{address, keys, listeners::readable, pattern, section::Section};
 use crate::{
     balance::Method,
-    upstream::{EndpointAddress, HttpVersion, Settings, TlsSettings},
+    upstream::{EndpointAddress, HttpVersion, Settings, TlsSettings, key::HashBy},
 };
 
 /// Reads all upstreams in the order of the file, each with its section.
@@ -33,8 +35,11 @@ fn upstream(name: String, section: &Section<'_>, directory: &Path) -> Option<Set
     };
     let balance = match section.choice("balance") {
         "round-robin" => Method::RoundRobin,
+        "p2c" => Method::PowerOfTwo,
+        "hash" => Method::Hash,
         _ => Method::LeastStreams,
     };
+    let hash_by = hash_by(section);
     let connect_timeout = section.duration("connect_timeout");
     let tls = section.section("tls");
     let tls = TlsSettings {
@@ -46,9 +51,32 @@ fn upstream(name: String, section: &Section<'_>, directory: &Path) -> Option<Set
         endpoints: endpoints?,
         http,
         balance,
+        hash_by,
         connect_timeout,
         tls,
     })
+}
+
+/// What makes the key, in the order in which it is looked for.
+fn hash_by(section: &Section<'_>) -> Vec<HashBy> {
+    let hash = section.section("hash");
+    let name = |text: &str| match text {
+        "" => Err("it must not be empty".to_owned()),
+        _ => Ok(text.to_owned()),
+    };
+    let header = hash.text("header", |text| {
+        HeaderName::from_bytes(text.as_bytes()).map_err(|_| "that is no name of a field".to_owned())
+    });
+    let chosen = [
+        header.map(HashBy::Header),
+        hash.text("cookie", name).map(HashBy::Cookie),
+        hash.text("query", name).map(HashBy::Query),
+    ];
+    let mut chosen: Vec<_> = chosen.into_iter().flatten().collect();
+    if chosen.is_empty() {
+        chosen.push(HashBy::Peer);
+    }
+    chosen
 }
 
 fn check_endpoints(section: &Section<'_>, endpoints: &[EndpointAddress]) {

@@ -8,6 +8,7 @@ use humantime::format_duration;
 
 use super::{address, fault::Remark, section::Section, trusted_proxies};
 use crate::{
+    balance::Method,
     edge,
     edge::ListenerAddress,
     route::{self, PathPattern, To, shadow},
@@ -91,6 +92,10 @@ fn trusts_everyone(section: &Section<'_>, warnings: &mut Vec<Remark>) {
 }
 
 fn upstream(section: &Section<'_>, settings: &upstream::Settings, warnings: &mut Vec<Remark>) {
+    if section.value("hash").is_some() && settings.balance != Method::Hash {
+        let message = "hash has no effect; write balance = \"hash\", or leave it out";
+        warnings.push(section.remark("hash", message));
+    }
     let is_tls = |endpoint: &EndpointAddress| matches!(endpoint, EndpointAddress::Https { .. });
     if settings.endpoints.iter().any(is_tls) {
         return;

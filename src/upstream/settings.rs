@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use super::key::HashBy;
 use crate::balance::Method as Balance;
 
 /// What the configuration says of one upstream.
@@ -15,6 +16,8 @@ pub struct Settings {
     pub http: HttpVersion,
     /// How the next endpoint is chosen.
     pub balance: Balance,
+    /// What of a request makes its key, where keys choose: the first of these that it has.
+    pub hash_by: Vec<HashBy>,
     /// For each endpoint tried: resolving, connecting and the TLS handshake together.
     pub connect_timeout: Duration,
     /// How `https://` endpoints are trusted.

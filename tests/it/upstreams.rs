@@ -229,6 +229,34 @@ async fn endpoints_take_turns() {
 }
 
 #[tokio::test]
+async fn a_key_keeps_its_endpoint() {
+    let (one, two) = (Backend::bind().await, Backend::bind().await);
+    let upstream = format!(
+        "endpoints = [\"{}\", \"{}\"]\nbalance = \"hash\"\nhash = {{ header = \"x-user\" }}",
+        one.endpoint(),
+        two.endpoint()
+    );
+    let weir = Weir::upstream(&upstream, "");
+    let mut client = Client::connect(weir.address()).await;
+    let mut used = [0, 0];
+    for user in 0..16 {
+        let request = format!("GET / HTTP/1.1\r\nHost: test\r\nX-User: u{user}\r\n\r\n");
+        let mut first = None;
+        for _ in 0..3 {
+            client.send(&request).await;
+            let index = tokio::select! {
+                () = serve(&one) => 0,
+                () = serve(&two) => 1,
+            };
+            assert_eq!(client.head().await.status, 200);
+            assert_eq!(*first.get_or_insert(index), index, "user {user}");
+        }
+        used[first.unwrap()] += 1;
+    }
+    assert!(used.iter().all(|users| *users > 0), "{used:?}");
+}
+
+#[tokio::test]
 async fn the_endpoint_with_the_fewest_streams_is_next() {
     let (one, two) = (Backend::bind().await, Backend::bind().await);
     let endpoints = format!(
