@@ -117,7 +117,7 @@ fn is_name(before: &[u8], escapes_end: usize, token: &Token) -> bool {
     let before = trim_end(before);
     // The longest way to write it: 6 bytes for each of its own (`\u0041`).
     let window = before.len().saturating_sub(6 * token.quoted().len());
-    if escapes_end > window {
+    if escapes_end > window && is_in_last_string(before, escapes_end) {
         return is_escaped_name(&before[window..], token);
     }
     let Some(start) = before.len().checked_sub(token.quoted().len()) else {
@@ -125,6 +125,14 @@ fn is_name(before: &[u8], escapes_end: usize, token: &Token) -> bool {
     };
     // Most names differ in length; then there is seldom a quote.
     before[start] == b'"' && before[start..] == *token.quoted()
+}
+
+/// Whether the last backslash, which ends there, stands in the string that `text` ends with: then no quote
+/// comes between, but for the one that it may escape.
+#[inline]
+fn is_in_last_string(text: &[u8], escapes_end: usize) -> bool {
+    let behind = text.get(escapes_end + 1..text.len().saturating_sub(1));
+    behind.is_none_or(|behind| !behind.contains(&b'"'))
 }
 
 /// The same where there are backslashes in or just before the name.
