@@ -13,6 +13,7 @@ use gungraun::{
 };
 use weir::transcode::{
     framing::by_name,
+    json::{self, Pointer},
     output::OUTPUTS,
     transcoder::{Transcoder, Turn},
 };
@@ -51,6 +52,26 @@ fn sse(record_bytes: usize) -> Case {
     case("sse", record_bytes, "data: ", "\n\n")
 }
 
+fn json(record_bytes: usize) -> Case {
+    case("json", record_bytes, "", "")
+}
+
+/// Records in several lines, which go out in one.
+fn json_lines(record_bytes: usize) -> Case {
+    case("json", record_bytes, "{\n  \"a\": ", "\n}\n")
+}
+
+fn json_array(record_bytes: usize) -> Case {
+    let mut case = case("json-array", record_bytes, ",", "");
+    let begun = case.transcoder.push(&mut &b"[[]"[..], &mut Vec::new(), 1);
+    begun.expect("an array");
+    case
+}
+
+fn json_seq(record_bytes: usize) -> Case {
+    case("json-seq", record_bytes, "\x1E", "\n")
+}
+
 /// Turns the input in pieces of that many bytes.
 fn turn(mut case: Case, piece_bytes: usize) -> Case {
     for mut piece in black_box(&case.input[..]).chunks(piece_bytes) {
@@ -75,6 +96,12 @@ fn limit(instructions: u64) -> LibraryBenchmarkConfig {
 #[bench::ndjson_1024(args = (1024), setup = ndjson, config = limit(81_000))]
 #[bench::lines_200(args = (200), setup = lines, config = limit(173_000))]
 #[bench::sse_200(args = (200), setup = sse, config = limit(289_000))]
+#[bench::json_16(args = (16), setup = json, config = limit(2_361_000))]
+#[bench::json_200(args = (200), setup = json, config = limit(340_000))]
+#[bench::json_1024(args = (1024), setup = json, config = limit(157_000))]
+#[bench::json_lines_200(args = (200), setup = json_lines, config = limit(695_000))]
+#[bench::json_array_200(args = (200), setup = json_array, config = limit(361_000))]
+#[bench::json_seq_200(args = (200), setup = json_seq, config = limit(429_000))]
 fn whole(case: Case) -> Case {
     turn(case, INPUT_BYTES)
 }
@@ -83,9 +110,29 @@ fn whole(case: Case) -> Case {
 #[bench::ndjson_200(args = (200), setup = ndjson, config = limit(16_030_000))]
 #[bench::lines_200(args = (200), setup = lines, config = limit(16_780_000))]
 #[bench::sse_200(args = (200), setup = sse, config = limit(22_130_000))]
+#[bench::json_200(args = (200), setup = json, config = limit(25_060_000))]
+#[bench::json_array_200(args = (200), setup = json_array, config = limit(25_870_000))]
+#[bench::json_seq_200(args = (200), setup = json_seq, config = limit(30_670_000))]
 fn byte_by_byte(case: Case) -> Case {
     turn(case, 1)
 }
 
-library_benchmark_group!(name = transcode, benchmarks = [whole, byte_by_byte]);
+/// A text of this many bytes, and behind them the field `/done`.
+fn text(bytes: usize) -> (Vec<u8>, Pointer) {
+    let member = "\"message\":{\"role\":\"assistant\",\"content\":\"\\n\"},";
+    let members = member.repeat(bytes / member.len());
+    let pointer = Pointer::parse("/done").expect("a JSON Pointer");
+    (format!("{{{members}\"done\":true}}").into_bytes(), pointer)
+}
+
+#[library_benchmark]
+#[bench::bytes_0(args = (0), setup = text, config = limit(541))]
+#[bench::bytes_200(args = (200), setup = text, config = limit(1_593))]
+#[bench::bytes_4096(args = (4096), setup = text, config = limit(28_800))]
+fn lookup((text, pointer): (Vec<u8>, Pointer)) -> (Vec<u8>, Pointer) {
+    black_box(json::at(black_box(&text), &pointer)).expect("a value");
+    (text, pointer)
+}
+
+library_benchmark_group!(name = transcode, benchmarks = [whole, byte_by_byte, lookup]);
 main!(library_benchmark_groups = transcode);
