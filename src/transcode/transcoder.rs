@@ -165,10 +165,10 @@ impl Transcoder {
                 .writer
                 .write_all(&mut *self.decoder, &mut text, out, usize::MAX)?;
         }
-        if self.is_complete() {
-            return Ok(events);
-        }
-        while let Some(record) = self.decoder.finish(end)? {
+        // Behind the record that ends the stream there may be more that only the input's end completes.
+        while !self.is_complete()
+            && let Some(record) = self.decoder.finish(end)?
+        {
             events += self.writer.write(&record, out)?;
         }
         // What a framing itself says of its end is as good as what HTTP says.

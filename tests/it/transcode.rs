@@ -16,6 +16,8 @@ use weir::transcode::{
     framing::{DecodeError, EndOfInput, FRAMINGS, Framing, by_name},
     mapping::{
         self,
+        condition::{Condition, Subject, Test},
+        end::{self, EndEvent},
         field::{Field, Retry},
     },
     output::{FieldValue, OUTPUTS},
@@ -347,6 +349,35 @@ fn events_before_a_fault_are_whole() {
         );
         assert_eq!(outcome.out, b"data: {}\n\n");
         assert_eq!(outcome.error, Some(error));
+    }
+}
+
+#[test]
+fn behind_the_record_that_ends_the_stream_nothing_is_written() {
+    let bye = EndEvent {
+        name: None,
+        data: "bye".into(),
+    };
+    let text = |text: &str| Condition {
+        subject: Subject::Text,
+        test: Test::Text(text.into()),
+    };
+    let event = mapping::Settings {
+        end: end::Settings {
+            when: vec![text("last")],
+            error: vec![text("more")],
+            event: Some(bye),
+        },
+        ..mapping::Settings::default()
+    };
+    // The lines of two streams, both of which only the end of the input ends.
+    let input = b"\x01\0\0\0\0\0\0\x04last\x02\0\0\0\0\0\0\x04more";
+    for end in [EndOfInput::Verified, EndOfInput::Unverified] {
+        let hand = Hand::whole(100, end);
+        let outcome = turn(by_name("docker").unwrap(), &event, input, &hand);
+        let written = "event: stdout\ndata: last\n\ndata: bye\n\n";
+        assert_eq!(String::from_utf8(outcome.out).unwrap(), written);
+        assert_eq!(outcome.error, None);
     }
 }
 
