@@ -17,6 +17,7 @@ pub mod length_varint;
 pub mod lines;
 pub mod multipart;
 pub mod ndjson;
+pub mod parcels;
 pub mod recordio;
 pub mod sse;
 
