@@ -6,6 +6,7 @@
 //! settings that each component defines for itself.
 
 mod address;
+mod bridges;
 mod events;
 mod fault;
 mod keys;

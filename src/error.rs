@@ -26,6 +26,10 @@ pub enum Kind {
     BadRequest,
     /// No route takes the request.
     NoRoute,
+    /// A bridge cannot carry the method.
+    MethodNotAllowed,
+    /// The client accepts nothing that could be written.
+    NotAcceptable,
     /// A transfer coding or method that we do not implement.
     NotImplemented,
     /// The request has come through us before.
@@ -51,6 +55,8 @@ impl Kind {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::ConnectFailed
             | Self::Loop
@@ -65,7 +71,7 @@ impl Kind {
     #[must_use]
     pub fn proxy_error(self) -> &'static str {
         match self {
-            Self::BadRequest => "http_request_error",
+            Self::BadRequest | Self::MethodNotAllowed | Self::NotAcceptable => "http_request_error",
             Self::NoRoute => "destination_not_found",
             Self::NotImplemented => "http_request_denied",
             Self::Loop => "proxy_loop_detected",
@@ -84,6 +90,8 @@ impl Kind {
         match self {
             Self::BadRequest => "bad_request",
             Self::NoRoute => "no_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::NotAcceptable => "not_acceptable",
             Self::NotImplemented => "not_implemented",
             Self::Loop => "loop",
             Self::ConnectFailed => "connect_failed",
@@ -124,6 +132,9 @@ impl Refusal {
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.kind == Kind::MethodNotAllowed {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
         let proxy_status = format!("{PROXY_NAME}; error={}", self.kind.proxy_error());
         if let Ok(value) = HeaderValue::try_from(proxy_status) {
             headers.insert("proxy-status", value);

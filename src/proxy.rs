@@ -3,6 +3,7 @@
 //! Read [`Proxy::handle`] from top to bottom: that is the order of events.
 
 pub mod body;
+mod bridge;
 mod ending;
 mod headers;
 mod inflated;
@@ -166,7 +167,10 @@ impl Proxy {
             .heartbeat
             .before_reply
             .zip(exchange.wants.output(policy));
-        let mut answer = send(upstream, request, policy.timeouts.first_byte);
+        let mut answer = match bridge::of(&upstream, &request, &exchange.wants, policy)? {
+            Some(bridge) => bridge::answer(&bridge, upstream, request, policy),
+            None => send(upstream, request, policy.timeouts.first_byte),
+        };
         let Some((patience, chosen)) = patience else {
             return Ok(Outcome::Reply(exchange, answer.await?));
         };
@@ -205,10 +209,12 @@ impl Proxy {
         let Reply {
             mut head,
             source,
+            framing,
+            endpoint,
             lease,
         } = reply;
         let policy = &exchange.route.policy;
-        let negotiated = negotiate::plan(policy, &exchange.wants, &head);
+        let negotiated = negotiate::plan(policy, &exchange.wants, &head, framing);
         let opened = match negotiated.plan {
             Plan::Pass => Err(source),
             Plan::Convert(framing, chosen) => {
@@ -227,7 +233,7 @@ impl Proxy {
             }
             Err(source) => (source, None),
         };
-        record.endpoint = Some(lease.endpoint());
+        record.endpoint = Some(endpoint);
         record.status = Some(head.status);
         let feed = match source {
             Some(source) => Feed::Open(source),
@@ -407,12 +413,14 @@ fn open_late(
     let Reply {
         head,
         source,
+        framing,
+        endpoint,
         lease,
     } = reply;
     if !head.status.is_success() {
         return Err(fault(format!("the upstream answered {}", head.status)));
     }
-    let Some(framing) = negotiate::convertible(policy, wants, &head) else {
+    let Some(framing) = negotiate::convertible(policy, wants, &head, framing) else {
         let media_type = negotiate::media_type(&head.headers);
         return Err(fault(format!(
             "the upstream's reply is of the type {media_type:?}, which this route does not convert"
@@ -423,6 +431,7 @@ fn open_late(
     Ok(Opened {
         source,
         transcoder: Conversion::new(policy, framing, chosen, &head.headers).transcoder,
+        endpoint,
         lease,
     })
 }

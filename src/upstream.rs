@@ -3,18 +3,21 @@
 //! An [`Upstream`] is one worker's view of a named group of endpoints: their pools belong to the
 //! worker, their loads are shared between the workers.
 
+mod bridge;
 mod connect;
 mod http1;
 mod http2;
 pub mod key;
+mod reply;
 mod settings;
 mod shared;
 pub mod source;
 mod trailers;
 pub mod upload;
+pub mod websocket;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     net::IpAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -25,18 +28,20 @@ use http::{Method, Request, StatusCode, uri::Scheme};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use self::{
-    connect::{ConnectError, Connector, Io},
-    http1::{Asked, Http1Source},
-    key::Key,
-    source::{Scratch, SharedSource},
-    upload::Upload,
-};
 pub use self::{
+    bridge::Bridge,
     connect::{TrustError, trust},
     http1::Rewind,
+    reply::{Reply, UpgradeReply},
     settings::{EndpointAddress, HttpVersion, Settings, TlsSettings},
     shared::Shared,
+};
+use self::{
+    connect::{ConnectError, Connector, Io},
+    http1::Asked,
+    key::Key,
+    source::Scratch,
+    upload::Upload,
 };
 use crate::{
     balance,
@@ -85,31 +90,6 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.shared.open_streams[self.index].fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// What an endpoint answered.
-pub struct Reply {
-    /// Status and fields.
-    pub head: http::response::Parts,
-    /// The body; `None` where the reply has none.
-    pub source: Option<SharedSource>,
-    /// The place on the endpoint, to be kept until the reply's end.
-    pub lease: Lease,
-}
-
-/// What an endpoint answered to a request for an upgrade.
-pub enum UpgradeReply {
-    /// A 101: what follows on the connection is a protocol of its own.
-    Switched {
-        /// Status and fields.
-        head: http::response::Parts,
-        /// The connection from there on.
-        io: Rewind,
-        /// The place on the endpoint, to be kept until the tunnel's end.
-        lease: Lease,
-    },
-    /// Anything else.
-    Refused(Reply),
 }
 
 enum Ready {
@@ -330,7 +310,7 @@ impl Upstream {
             }
         };
         let home = Rc::clone(&lease.endpoint.http1);
-        Ok(reply(answer, home, upload, lease))
+        Ok(Reply::over_http1(answer, home, upload, lease))
     }
 
     async fn upgrade(
@@ -346,12 +326,8 @@ impl Upstream {
             .await
             .map_err(|error| no_reply(&error))?;
         if answer.head.parts.status != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(UpgradeReply::Refused(reply(
-                answer,
-                Rc::default(),
-                upload,
-                lease,
-            )));
+            let refused = Reply::over_http1(answer, Rc::default(), upload, lease);
+            return Ok(UpgradeReply::Refused(refused));
         }
         let io = answer.connection.into_io().await;
         let io = io.ok_or_else(|| no_reply(&http1::SendError::Disconnected))?;
@@ -360,22 +336,6 @@ impl Upstream {
             io: Rewind::new(answer.rest, io),
             lease,
         })
-    }
-}
-
-/// The reply that an answer is; its connection goes to `home` once it can.
-fn reply(
-    answer: http1::Answer,
-    home: Rc<http1::Pool>,
-    upload: Rc<upload::UploadWatch>,
-    lease: Lease,
-) -> Reply {
-    let (head, source) = Http1Source::new(answer, home, upload);
-    let source = (!source.is_empty()).then(|| Rc::new(RefCell::new(source)) as SharedSource);
-    Reply {
-        head,
-        source,
-        lease,
     }
 }
 
@@ -390,11 +350,7 @@ async fn send_http2(
         EndpointAddress::Http { .. } | EndpointAddress::Unix(_) => Scheme::HTTP,
     };
     match connection.send(request, scheme).await {
-        Ok((head, source)) => Ok(Reply {
-            head,
-            source: (!source.is_empty()).then(|| Rc::new(RefCell::new(source)) as SharedSource),
-            lease,
-        }),
+        Ok((head, source)) => Ok(Reply::over_http2(head, source, lease)),
         Err(http2::SendError { error, request }) => {
             let again = again.filter(|_| is_unprocessed(&error));
             Err(match request.or(again) {

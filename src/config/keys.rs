@@ -100,6 +100,7 @@ pub(crate) static UPSTREAM: Schema = Schema {
         key("hash", Kind::Section(&HASH)),
         duration("connect_timeout", "1ms", "5m").or(r#""5s""#),
         key("tls", Kind::Section(&UPSTREAM_TLS)),
+        key("websocket", Kind::Switch(&WEBSOCKET)),
         later("health", "endpoints are not probed yet"),
     ],
 };
@@ -121,6 +122,17 @@ pub(crate) static UPSTREAM_TLS: Schema = Schema {
             "server_name",
             Kind::Text("a host name or an address, without a port"),
         ),
+    ],
+};
+
+pub(crate) static WEBSOCKET: Schema = Schema {
+    title: "[upstream.NAME.websocket]",
+    keys: &[
+        key(
+            "subprotocol",
+            Kind::Text(r#"a name such as "graphql-transport-ws""#),
+        ),
+        key("send", Kind::List("a list of text messages")).or("[]"),
     ],
 };
 

@@ -48,6 +48,8 @@ pub(crate) enum Kind {
     Entries(&'static str),
     /// A table with keys of its own.
     Section(&'static Schema),
+    /// Such a table, or `true` for the table of defaults.
+    Switch(&'static Schema),
     /// Such a table, or a list of them.
     Sections(&'static Schema),
     /// Such tables by name: `[upstream.NAME]`.
@@ -93,7 +95,11 @@ impl Schema {
 impl Key {
     /// The keys of the tables that stand under this one.
     pub(crate) fn section(&self) -> Option<&'static Schema> {
-        if let Kind::Section(schema) | Kind::Sections(schema) | Kind::Named(schema) = self.kind {
+        if let Kind::Section(schema)
+        | Kind::Switch(schema)
+        | Kind::Sections(schema)
+        | Kind::Named(schema) = self.kind
+        {
             return Some(schema);
         }
         None
@@ -117,6 +123,7 @@ impl Key {
                 text.to_owned()
             }
             Kind::Section(_) => "a table".to_owned(),
+            Kind::Switch(_) => "true, false or a table".to_owned(),
             Kind::Sections(schema) if !schema.title.starts_with("[[") => {
                 "a table or a list of tables".to_owned()
             }

@@ -86,6 +86,15 @@ impl<'a> Section<'a> {
         Some(self.open_below(name, Some(place), schema))
     }
 
+    /// The table under `name`, or one of defaults where `true` is written; `None` where it is neither.
+    pub(super) fn switch(&self, name: &str) -> Option<Self> {
+        let value = self.value(name)?;
+        match value.get_ref().as_bool() {
+            Some(is_on) => is_on.then(|| self.below(name, None)),
+            None => Some(self.below(name, Some(self.place(name, value)?))),
+        }
+    }
+
     /// The tables under `name`, of which there may be none, one, or a list.
     pub(super) fn sections(&self, name: &str) -> Vec<Self> {
         let Some(value) = self.value(name) else {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use http::HeaderName;
 
-use super::{address, keys, listeners::readable, pattern, section::Section};
+use super::{address, bridges, keys, listeners::readable, pattern, section::Section};
 use crate::{
     balance::Method,
     upstream::{EndpointAddress, HttpVersion, Settings, TlsSettings, key::HashBy},
@@ -46,6 +46,7 @@ fn upstream(name: String, section: &Section<'_>, directory: &Path) -> Option<Set
         ca: tls.text("ca", readable(directory)),
         server_name: tls.text("server_name", address::server_name),
     };
+    let bridge = bridges::read(section);
     Some(Settings {
         name,
         endpoints: endpoints?,
@@ -54,6 +55,7 @@ fn upstream(name: String, section: &Section<'_>, directory: &Path) -> Option<Set
         hash_by,
         connect_timeout,
         tls,
+        bridge,
     })
 }
 

@@ -88,6 +88,7 @@ impl From<SourceError> for Fault {
         let ending = match error {
             SourceError::Truncated => Ending::UpstreamTruncated,
             SourceError::Broken { .. } => Ending::UpstreamError,
+            SourceError::Undecodable(error) => return error.into(),
         };
         Self::new(ending, error.to_string())
     }

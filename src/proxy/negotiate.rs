@@ -64,6 +64,11 @@ impl Wants {
         }
     }
 
+    /// Whether only the reply as it is can answer.
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
     /// What the client is written, if it is written events at all: what the route says, else what the
     /// client accepts best, and Server-Sent Events where it does not mind.
     pub(super) fn output(&self, policy: &Policy) -> Option<Chosen> {
@@ -137,9 +142,14 @@ pub(super) struct Negotiated {
     pub(super) is_by_accept: bool,
 }
 
-/// Decides about a reply.
-pub(super) fn plan(policy: &Policy, wants: &Wants, reply: &response::Parts) -> Negotiated {
-    let Some(framing) = convertible(policy, wants, reply) else {
+/// Decides about a reply; `framing` is how its records are cut, where that is known already.
+pub(super) fn plan(
+    policy: &Policy,
+    wants: &Wants,
+    reply: &response::Parts,
+    framing: Option<&'static Framing>,
+) -> Negotiated {
+    let Some(framing) = convertible(policy, wants, reply, framing) else {
         return Negotiated {
             plan: Plan::Pass,
             is_by_accept: false,
@@ -159,11 +169,12 @@ pub(super) fn plan(policy: &Policy, wants: &Wants, reply: &response::Parts) -> N
     }
 }
 
-/// How the records of a reply are cut, if it may be converted at all.
+/// How the records of a reply are cut (that may be known already), if it may be converted at all.
 pub(super) fn convertible(
     policy: &Policy,
     wants: &Wants,
     reply: &response::Parts,
+    framing: Option<&'static Framing>,
 ) -> Option<&'static Framing> {
     let is_whole = reply.status.is_success()
         && !matches!(
@@ -174,7 +185,7 @@ pub(super) fn convertible(
     if !is_whole || !is_asked_for {
         return None;
     }
-    choose_framing(policy.from, &media_type(&reply.headers))
+    framing.or_else(|| choose_framing(policy.from, &media_type(&reply.headers)))
 }
 
 fn choose_framing(from: From, reply_type: &str) -> Option<&'static Framing> {
@@ -301,7 +312,7 @@ mod tests {
             reply = reply.header(header::CONTENT_TYPE, content_type);
         }
         let (head, ()) = reply.body(()).unwrap().into_parts();
-        match plan(policy, &wants, &head).plan {
+        match plan(policy, &wants, &head, None).plan {
             Plan::Pass => "pass",
             Plan::Convert(framing, chosen) if chosen.output.name == "sse" => framing.name,
             Plan::Convert(_, chosen) => chosen.media_type,

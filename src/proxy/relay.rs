@@ -63,7 +63,8 @@ pub(super) enum Feed {
 pub(super) struct Opened {
     pub(super) source: Option<SharedSource>,
     pub(super) transcoder: Transcoder,
-    pub(super) lease: Lease,
+    pub(super) endpoint: Rc<str>,
+    pub(super) lease: Option<Lease>,
 }
 
 /// One write that is being gathered.
@@ -165,8 +166,8 @@ impl Relay {
 
     /// Keeps the place on the endpoint until the end, and logs the stream's start where its end cannot be
     /// foreseen by its `length` in bytes.
-    pub(super) fn holding(mut self, lease: Lease, length: Option<u64>) -> Self {
-        self.parts.lease = Some(lease);
+    pub(super) fn holding(mut self, lease: Option<Lease>, length: Option<u64>) -> Self {
+        self.parts.lease = lease;
         self.length = length.and_then(NonZeroU64::new);
         if length.is_none() {
             self.parts.record.log_start();
@@ -412,8 +413,8 @@ impl Relay {
             return Ok(());
         };
         let opened = answer?;
-        self.parts.record.endpoint = Some(opened.lease.endpoint());
-        self.parts.lease = Some(opened.lease);
+        self.parts.record.endpoint = Some(opened.endpoint);
+        self.parts.lease = opened.lease;
         self.parts.transcoder = Some(opened.transcoder);
         self.parts.feed = match opened.source {
             Some(source) => {

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use super::key::HashBy;
+use super::{Bridge, key::HashBy};
 use crate::balance::Method as Balance;
 
 /// What the configuration says of one upstream.
@@ -22,6 +22,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How `https://` endpoints are trusted.
     pub tls: TlsSettings,
+    /// How endpoints that do not stream are made to; `None` where they stream, or nobody wants them to.
+    pub bridge: Option<Bridge>,
 }
 
 /// Which version of HTTP an upstream is spoken to.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use thiserror::Error;
 
-use crate::transcode::framing::EndOfInput;
+use crate::transcode::framing::{DecodeError, EndOfInput};
 
 /// The body of one reply.
 pub trait Source {
@@ -98,6 +98,9 @@ pub enum SourceError {
         /// What the protocol reported.
         reason: String,
     },
+    /// What came can be no record.
+    #[error(transparent)]
+    Undecodable(#[from] DecodeError),
 }
 
 impl SourceError {

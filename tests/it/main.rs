@@ -33,3 +33,4 @@ mod transcode;
 mod upgrades;
 mod uploads;
 mod upstreams;
+mod websocket_upstreams;

@@ -131,7 +131,7 @@ async fn ours(method: Method, near: DuplexStream) -> (Understood, Option<String>
     let understood = understood(&parts, body, last, fault.is_none());
     let reason = match fault {
         Some(SourceError::Broken { reason }) => Some(reason),
-        Some(SourceError::Truncated) | None => None,
+        Some(SourceError::Truncated | SourceError::Undecodable(_)) | None => None,
     };
     (understood, reason)
 }
