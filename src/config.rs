@@ -107,7 +107,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     let admin = file.section("admin").text("address", address::listener);
     let listeners = listeners::read(&file, directory, &trusted_proxies);
     let upstreams = upstreams::read(&file, directory);
-    let routes = routes::read(&file, &presets);
+    let mut routes = routes::read(&file, &presets);
+    bridges::be_patient(&mut routes, &upstreams);
     if !report.is_clean() {
         return Err(report.into_faults());
     }

@@ -163,12 +163,10 @@ impl Proxy {
         if exchange.wants.expects_conversion(policy) {
             headers::ask_for_stream(request.headers_mut());
         }
-        let patience = policy
-            .heartbeat
-            .before_reply
-            .zip(exchange.wants.output(policy));
-        let mut answer = match bridge::of(&upstream, &request, &exchange.wants, policy)? {
-            Some(bridge) => bridge::answer(&bridge, upstream, request, policy),
+        let bridge = bridge::of(&upstream, &request, &exchange.wants, policy)?;
+        let patience = bridge::patience(bridge.as_ref(), policy).zip(exchange.wants.output(policy));
+        let mut answer = match &bridge {
+            Some(bridge) => bridge::answer(bridge, upstream, request, &exchange),
             None => send(upstream, request, policy.timeouts.first_byte),
         };
         let Some((patience, chosen)) = patience else {

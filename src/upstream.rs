@@ -8,6 +8,7 @@ mod connect;
 mod http1;
 mod http2;
 pub mod key;
+pub mod poll;
 mod reply;
 mod settings;
 mod shared;
@@ -114,8 +115,12 @@ impl Upstream {
         Self {
             endpoints: endpoints.collect(),
             connector: Connector::new(&shared.settings, shared.trust.as_ref()),
+            // Polls are sent while their stream has been lent the worker's.
+            scratch: match shared.settings.bridge {
+                Some(Bridge::Poll(_)) => Scratch::default(),
+                Some(Bridge::WebSocket(_)) | None => scratch,
+            },
             shared,
-            scratch,
         }
     }
 

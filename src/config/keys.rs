@@ -101,6 +101,7 @@ pub(crate) static UPSTREAM: Schema = Schema {
         duration("connect_timeout", "1ms", "5m").or(r#""5s""#),
         key("tls", Kind::Section(&UPSTREAM_TLS)),
         key("websocket", Kind::Switch(&WEBSOCKET)),
+        key("poll", Kind::Section(&POLL)),
         later("health", "endpoints are not probed yet"),
     ],
 };
@@ -133,6 +134,41 @@ pub(crate) static WEBSOCKET: Schema = Schema {
             Kind::Text(r#"a name such as "graphql-transport-ws""#),
         ),
         key("send", Kind::List("a list of text messages")).or("[]"),
+    ],
+};
+
+pub(crate) static POLL: Schema = Schema {
+    title: "[upstream.NAME.poll]",
+    keys: &[
+        key("cursor", Kind::Section(&CURSOR)),
+        key("query", Kind::Text(r#"a parameter's name such as "index""#)).required(),
+        key("initial", Kind::Text("a cursor")),
+        duration("every", "10ms", "1h").or(r#""1s""#),
+        key("backoff", Kind::Section(&BACKOFF)),
+    ],
+};
+
+pub(crate) static CURSOR: Schema = Schema {
+    title: "[upstream.NAME.poll.cursor]",
+    keys: &[
+        key("header", Kind::Text(r#"a field such as "x-consul-index""#)),
+        key("at", Kind::Text(r#"a JSON Pointer such as "/last_seq""#)),
+        key("last", Kind::Text(r#"a JSON Pointer such as "/result""#)),
+        key(
+            "add",
+            Kind::Count {
+                from: 1,
+                to: 1_000_000,
+            },
+        ),
+    ],
+};
+
+pub(crate) static BACKOFF: Schema = Schema {
+    title: "[upstream.NAME.poll.backoff]",
+    keys: &[
+        duration("first", "10ms", "1h").or(r#""1s""#),
+        duration("most", "10ms", "1h").or(r#""30s""#),
     ],
 };
 

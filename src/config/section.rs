@@ -86,12 +86,17 @@ impl<'a> Section<'a> {
         Some(self.open_below(name, Some(place), schema))
     }
 
+    /// The table under `name`; `None` where it is absent or no table.
+    pub(super) fn given(&self, name: &str) -> Option<Self> {
+        let value = self.value(name)?;
+        Some(self.below(name, Some(self.place(name, value)?)))
+    }
+
     /// The table under `name`, or one of defaults where `true` is written; `None` where it is neither.
     pub(super) fn switch(&self, name: &str) -> Option<Self> {
-        let value = self.value(name)?;
-        match value.get_ref().as_bool() {
+        match self.value(name)?.get_ref().as_bool() {
             Some(is_on) => is_on.then(|| self.below(name, None)),
-            None => Some(self.below(name, Some(self.place(name, value)?))),
+            None => self.given(name),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use super::{address, fault::Remark, section::Section, trusted_proxies};
+use super::{address, bridges, fault::Remark, section::Section, trusted_proxies};
 use crate::{
     balance::Method,
     edge,
@@ -41,7 +41,9 @@ pub(super) fn of(
             warnings.push(section.remark("", message));
         }
     }
-    for (section, settings) in routes {
+    for route in routes {
+        let (section, settings) = route;
+        bridges::warnings(route, upstreams, &mut warnings);
         heartbeat(section, settings, &mut warnings);
         timeouts(section, settings, &mut warnings);
         rewrite(section, settings, &mut warnings);

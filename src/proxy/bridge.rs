@@ -1,14 +1,14 @@
 //! Which requests go over a bridge, where their upstream does not stream?
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use http::{Method, Request};
 
-use super::{Answer, negotiate::Wants, within_first_byte};
+use super::{Answer, Exchange, negotiate::Wants, within_first_byte};
 use crate::{
     error::{Kind, Refusal},
     route::{Policy, To},
-    upstream::{Bridge, Upstream, upload::Upload},
+    upstream::{Bridge, Upstream, poll::Polls, upload::Upload},
 };
 
 /// The bridge that a request goes over; `None` where it goes to its upstream as any other does, since only
@@ -28,9 +28,17 @@ pub(super) fn of(
     if matches!(policy.to, To::AsIs) || wants.is_plain() {
         return Ok(None);
     }
-    if wants.output(policy).is_none() {
+    let is_polled = matches!(bridge, Bridge::Poll(_));
+    let Some(chosen) = wants.output(policy) else {
+        if is_polled {
+            return Ok(None);
+        }
         let detail = "what this upstream says can only be sent as a stream of events";
         return Err(Refusal::new(Kind::NotAcceptable, detail));
+    };
+    let is_negotiated = matches!(policy.to, To::Auto);
+    if is_polled && is_negotiated && wants.prefers("application/json", chosen) {
+        return Ok(None);
     }
     if *request.method() != Method::GET {
         let detail = "this upstream is asked by GET alone";
@@ -48,13 +56,14 @@ pub(super) fn answer(
     bridge: &Bridge,
     upstream: Rc<Upstream>,
     request: Request<Upload>,
-    policy: &Policy,
+    exchange: &Exchange,
 ) -> Answer {
     let upload = request.body().watch();
+    let policy = &exchange.route.policy;
     let record_bytes_max = policy.limits.record_bytes_max;
     match bridge {
         Bridge::WebSocket(settings) => {
-            let settings = settings.clone();
+            let settings = Arc::clone(settings);
             let limit = policy.timeouts.first_byte;
             let reply = async move {
                 upstream
@@ -63,5 +72,24 @@ pub(super) fn answer(
             };
             Box::pin(within_first_byte(limit, upload, reply))
         }
+        Bridge::Poll(settings) => {
+            let polls = Polls::new(request, settings, &upstream);
+            let reply = async move {
+                let first = upstream.send(polls.request()).await?;
+                Ok(polls.stream(first, record_bytes_max))
+            };
+            // To hold it back is what a long poll is for.
+            Box::pin(within_first_byte(policy.timeouts.idle, upload, reply))
+        }
     }
 }
+
+/// How long the client's head waits for the reply's; `None` is as long as that takes.
+pub(super) fn patience(bridge: Option<&Bridge>, policy: &Policy) -> Option<Duration> {
+    let is_held_back = matches!(bridge, Some(Bridge::Poll(_)));
+    let patience = policy.heartbeat.before_reply;
+    patience.or(is_held_back.then_some(POLL_PATIENCE))
+}
+
+/// How long the first poll may show the client its own failure by a status.
+const POLL_PATIENCE: Duration = Duration::from_secs(2);

@@ -109,7 +109,7 @@ impl Wants {
     }
 
     /// Whether the client wants a reply of this type rather than what was chosen, or wants just this type.
-    fn prefers(&self, reply_type: &str, chosen: Chosen) -> bool {
+    pub(super) fn prefers(&self, reply_type: &str, chosen: Chosen) -> bool {
         if reply_type.is_empty() {
             return false;
         }

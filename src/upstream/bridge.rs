@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Upstream, websocket};
+use super::{Upstream, poll, websocket};
 
 /// How endpoints that do not stream are made to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bridge {
     /// They speak WebSocket: each message becomes a record.
     WebSocket(Arc<websocket::Settings>),
+    /// They are asked again and again: each reply with news becomes a record.
+    Poll(Arc<poll::Settings>),
 }
 
 impl Upstream {

@@ -11,11 +11,13 @@
 mod bombs;
 mod compressed;
 mod edge;
+mod failing_polls;
 mod forwarding;
 mod http2_upstreams;
 mod leaving;
 mod metrics;
 mod outputs;
+mod polled_upstreams;
 mod presets;
 mod process;
 mod reload;

@@ -35,10 +35,8 @@ pub fn record_with_id(id: &[u8], data: &[u8], out: &mut Vec<u8>) {
     parcel(RECORD_WITH_ID, id, data, out);
 }
 
-/// Appends what says that the upstream lives and is no record.
-pub fn sign_of_life(out: &mut Vec<u8>) {
-    out.push(SIGN_OF_LIFE);
-}
+/// Says that the upstream lives, and is no record.
+pub const SIGN_OF_LIFE: &[u8] = &[NO_RECORD];
 
 fn parcel(tag: u8, id: &[u8], data: &[u8], out: &mut Vec<u8>) {
     out.reserve(1 + LENGTHS_BYTES + id.len() + data.len());
@@ -113,7 +111,7 @@ impl Decoder for Parcels {
             };
             self.part = match self.part {
                 Part::Tag => match self.exact.bytes(piece) {
-                    [SIGN_OF_LIFE] => Part::Tag,
+                    [NO_RECORD] => Part::Tag,
                     [RECORD] => Part::Lengths { has_id: false },
                     [RECORD_WITH_ID] => Part::Lengths { has_id: true },
                     _ => return Err(bad("a parcel is of no known kind")),
@@ -162,7 +160,7 @@ fn big_endian(bytes: &[u8]) -> usize {
 }
 
 const NAME: &str = "parcels";
-const SIGN_OF_LIFE: u8 = 0;
+const NO_RECORD: u8 = 0;
 const RECORD: u8 = 1;
 const RECORD_WITH_ID: u8 = 2;
 const LENGTHS_BYTES: usize = 8;
@@ -170,13 +168,13 @@ const LENGTHS_BYTES: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::super::{DecodeError, EndOfInput, check};
-    use super::{FRAMING, ID_BYTES_MAX, record, record_with_id, sign_of_life};
+    use super::{FRAMING, ID_BYTES_MAX, SIGN_OF_LIFE, record, record_with_id};
 
     #[test]
     fn what_is_written_is_what_is_read() {
         let mut bytes = Vec::new();
         record(b"plain", &mut bytes);
-        sign_of_life(&mut bytes);
+        bytes.extend_from_slice(SIGN_OF_LIFE);
         record_with_id(b"17", b"", &mut bytes);
         record_with_id(b"", b"no id any more", &mut bytes);
         record(b"", &mut bytes);

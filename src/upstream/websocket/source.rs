@@ -107,7 +107,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocketSource<Io> {
 
     /// Has the codec read all that came: messages become records, pings are answered.
     fn take(&mut self, came: Came<'_>, cx: &mut Context<'_>) {
-        parcels::sign_of_life(&mut self.ahead);
+        self.ahead.extend_from_slice(parcels::SIGN_OF_LIFE);
         let mut pipe = Pipe {
             came,
             io: &mut self.io,

@@ -29,6 +29,12 @@ impl Backend {
         Self { listener }
     }
 
+    /// Listens on this port again, which was just let go of.
+    pub async fn bind_to(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the port");
+        Self { listener }
+    }
+
     /// The address to connect to.
     pub fn address(&self) -> SocketAddr {
         self.listener.local_addr().expect("a bound port")

@@ -8,6 +8,7 @@ pub mod backend2;
 pub mod client;
 pub mod client2;
 pub mod coded;
+pub mod polled;
 pub mod tls;
 pub mod websocket;
 
