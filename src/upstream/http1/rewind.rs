@@ -39,6 +39,10 @@ impl AsyncRead for Rewind {
         let length = self.ahead.len().min(buffer.remaining());
         buffer.put_slice(&self.ahead[..length]);
         self.ahead.advance(length);
+        if self.ahead.is_empty() {
+            // An empty rest would hold the whole buffer for as long as the tunnel lasts.
+            self.ahead = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }
