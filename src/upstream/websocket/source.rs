@@ -1,7 +1,7 @@
 //! How do the messages of a WebSocket become a stream of records?
 //!
 //! tungstenite speaks the protocol. It is given what we have read already, so that a silent WebSocket holds
-//! one small buffer, and not polling it is the back-pressure.
+//! no buffer, and not polling it is the back-pressure.
 
 use std::{
     io::ErrorKind,
@@ -116,7 +116,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocketSource<Io> {
         let mut last = None;
         let error = loop {
             let message = self.codec.read(&mut pipe);
-            // Not before: the codec would keep the buffer of a long message for the next one.
+            // Not before: while a message lives, the codec cannot take its buffer for the next one, and keep
+            // it however long it was.
             drop(last.take());
             match &message {
                 Ok(Message::Text(text)) => parcels::record(text.as_bytes(), &mut self.ahead),
@@ -186,13 +187,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Drop for WebSocketSource<Io> {
     }
 }
 
-/// How much the codec holds while it is idle.
-const CODEC_BYTES: usize = 1024;
+/// How much the codec takes at once of what we have read: no more than the head of a frame. Beyond that it
+/// makes room for what it has of a long message already, and the buffer that is left over it keeps.
+const CODEC_BYTES: usize = HEAD_BYTES_MAX;
 /// How much is read for a client that takes nothing.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// How much of it at once.
 const DRIVEN_BYTES: usize = 4 * 1024;
-/// The longest head of a frame that we send (RFC 6455 §5.2).
+/// The longest head of a frame (RFC 6455 §5.2).
 const HEAD_BYTES_MAX: usize = 14;
 /// The longest control frame.
 const CONTROL_BYTES_MAX: usize = HEAD_BYTES_MAX + 125;
