@@ -203,7 +203,7 @@ impl Relay {
                     let before = write.out.len();
                     ready!(self.poll_flowing(cx, write));
                     if write.out.len() > before {
-                        return self.given(write.out.len() - before);
+                        return self.given(write.out, before);
                     }
                 }
                 Phase::Closing {
@@ -213,7 +213,7 @@ impl Relay {
                 } => {
                     if let Some(byte) = last_byte.take() {
                         write.out.push(byte);
-                        return self.given(1);
+                        return self.count(1);
                     }
                     let given = match trailers.take() {
                         Some(trailers) => Given::Trailers(*trailers),
@@ -237,13 +237,19 @@ impl Relay {
             let window = is_converted.then(|| self.parts.watch.poll(cx)).flatten();
             ready!(self.poll_silence(cx, window, write.out));
             if write.out.len() > before {
-                return self.given(write.out.len() - before);
+                return self.given(write.out, before);
             }
         }
         self.poll_next(cx, write)
     }
 
-    fn given(&mut self, bytes: usize) -> Poll<Given> {
+    /// Makes what was appended since `before` what the client gets.
+    fn given(&mut self, out: &mut Vec<u8>, before: usize) -> Poll<Given> {
+        self.keep_last_byte(out);
+        self.count(out.len() - before)
+    }
+
+    fn count(&mut self, bytes: usize) -> Poll<Given> {
         self.parts.record.count_bytes(bytes);
         self.timers.wrote();
         Poll::Ready(Given::Bytes)

@@ -40,16 +40,13 @@ impl Relay {
     }
 
     pub(super) fn end(&mut self, ending: Ending, trailers: Option<HeaderMap>) {
-        self.close(ending, None, trailers, false);
+        self.close(ending, trailers, false);
     }
 
     /// Ends the stream as incomplete: what is whole in `out`, then the error for the client, then the cut.
-    ///
-    /// Over HTTP/2 the last byte goes by itself: it is taken only once the client's window has room for
-    /// all that came before it, so that the reset cannot overtake the error.
     pub(super) fn fail(&mut self, fault: &Fault, out: &mut Vec<u8>) {
         let Some(transcoder) = &self.parts.transcoder else {
-            return self.close(fault.ending, None, None, true);
+            return self.close(fault.ending, None, true);
         };
         let is_cut = matches!(
             fault.ending,
@@ -59,31 +56,34 @@ impl Relay {
             return self.end(Ending::Complete, None);
         }
         transcoder.error(fault.ending.code(), &fault.message, out);
-        let last_byte = self
-            .parts
-            .link
-            .connection
-            .is_http2
-            .then(|| out.pop())
-            .flatten();
-        self.close(fault.ending, last_byte, None, true);
+        self.close(fault.ending, None, true);
+    }
+
+    /// Keeps back the last byte of a stream that is cut, where the cut is a reset.
+    ///
+    /// Over HTTP/2 it goes by itself: it is taken only once the client's window has room for all that
+    /// came before it, so that the reset cannot overtake the error.
+    pub(super) fn keep_last_byte(&mut self, out: &mut Vec<u8>) {
+        if let Phase::Closing {
+            last_byte,
+            is_cut: true,
+            ..
+        } = &mut self.phase
+            && self.parts.link.connection.is_http2
+        {
+            *last_byte = out.pop();
+        }
     }
 
     /// Lets go of the upstream; what is left is to tell the client.
-    fn close(
-        &mut self,
-        ending: Ending,
-        last_byte: Option<u8>,
-        trailers: Option<HeaderMap>,
-        is_cut: bool,
-    ) {
+    fn close(&mut self, ending: Ending, trailers: Option<HeaderMap>, is_cut: bool) {
         self.parts.record.ending = ending;
         self.parts.link.share(None);
         self.parts.feed = Feed::Empty;
         self.parts.lease = None;
         self.held = None;
         self.phase = Phase::Closing {
-            last_byte,
+            last_byte: None,
             trailers: trailers.map(Box::new),
             is_cut,
         };
