@@ -3,6 +3,7 @@
 //! Sans-IO: bytes in, bytes out; clocks and randomness are arguments (invariant 1).
 
 pub mod charset;
+pub mod compress;
 pub mod framing;
 pub mod heartbeat;
 pub mod inflate;
