@@ -2,7 +2,8 @@
 //!
 //! [`App::bind`] builds everything that can fail and opens every socket; [`App::start`] starts the
 //! workers. Each worker is one thread with its own runtime, sockets and pools, and its tasks never
-//! leave it; between the workers there are only the routes, the upstreams' loads and the word to stop.
+//! leave it; between the workers there are only the routes, the upstreams' loads, what compressed streams
+//! may hold and the word to stop.
 //! [`Running::reload`] builds a whole new generation beside the one at work, and then hands it over.
 
 mod generation;
@@ -26,6 +27,7 @@ use crate::{
         socket::{self, BindError, Opened},
     },
     telemetry::metrics::Metrics,
+    transcode::compress::Budget,
     upstream::TrustError,
 };
 
@@ -54,6 +56,7 @@ pub struct App {
     listeners: Vec<Bound>,
     asked_admin: Option<ListenerAddress>,
     admin: Option<Opened>,
+    compression: Arc<Budget>,
 }
 
 /// The process at work; dropped without [`Running::stop`], it goes on until the process ends.
@@ -68,6 +71,7 @@ pub struct Running {
     listeners: Vec<Bound>,
     asked_admin: Option<ListenerAddress>,
     admin: Option<Opened>,
+    compression: Arc<Budget>,
 }
 
 /// What a reload came to.
@@ -101,6 +105,7 @@ impl App {
             listeners,
             asked_admin: config.admin,
             admin,
+            compression: Budget::new(config.compression_bytes_max),
         })
     }
 
@@ -134,6 +139,7 @@ impl App {
                 },
                 metrics: self.metrics.of_worker(number),
                 admin: admin.take(),
+                compression: Arc::clone(&self.compression),
                 updates: receiver,
                 stopped: stopped.clone(),
             };
@@ -151,6 +157,7 @@ impl App {
             listeners: self.listeners,
             asked_admin: self.asked_admin,
             admin: self.admin,
+            compression: self.compression,
         })
     }
 }
@@ -177,6 +184,7 @@ impl Running {
             });
         }
         let mut opened = self.listen(prepared);
+        self.compression.resize(config.compression_bytes_max);
         self.traces.push(self.generation.trace());
         self.generation = Arc::new(generation);
         let shares: Vec<_> = shares(&mut opened, self.workers.len()).collect();

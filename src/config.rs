@@ -42,6 +42,8 @@ pub struct Config {
     pub threads: usize,
     /// How long streams may take to end after SIGTERM.
     pub drain: Duration,
+    /// What all compressed streams may hold of their codings, in bytes.
+    pub compression_bytes_max: usize,
     /// At least one; no two with the same address.
     pub listeners: Vec<edge::Settings>,
     /// In the order of the file; no two with the same name.
@@ -103,6 +105,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     let process = file.section("process");
     let threads = process.count("threads");
     let drain = process.duration("drain");
+    let compression_bytes_max = process.bytes("compress_memory");
     let trusted_proxies = trusted_proxies(&process).unwrap_or_default();
     let admin = file.section("admin").text("address", address::listener);
     let listeners = listeners::read(&file, directory, &trusted_proxies);
@@ -116,6 +119,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     let config = Config {
         threads: threads.unwrap_or_else(cores),
         drain,
+        compression_bytes_max,
         listeners: listeners
             .into_iter()
             .map(|(_, settings)| settings)

@@ -38,13 +38,14 @@
 //!
 //! - **Thread per core.** Each worker thread has its own runtime, listening sockets (`SO_REUSEPORT`),
 //!   upstream pools, scratch and output; its tasks never leave it. Between threads there are only the
-//!   routes, the upstreams' loads and the word to stop ([`app`]).
+//!   routes, the upstreams' loads, what compressed streams may hold and the word to stop ([`app`]).
 //! - **One task a stream, no channel.** The task polls the relay when the client can take more; the relay
 //!   polls its source, which is the upstream's connection. Not being polled is the back-pressure; being
 //!   dropped is the cancellation and gives everything back.
 //! - **Nothing held in silence.** What is read lies in the thread's scratch and what is written in its
 //!   output; a stream has a buffer of its own only while a record is incomplete or its client does not take
-//!   what is ready. To that end an HTTP/1 connection is taken over from hyper once a stream's request
+//!   what is ready, and what its content coding looks back on, where the route compresses
+//!   ([`transcode::compress`]). To that end an HTTP/1 connection is taken over from hyper once a stream's request
 //!   is read, and goes back to a new hyper connection for the next one (`edge/takeover.rs`); replies
 //!   over HTTP/1.1 are read by a codec of our own on httparse (`upstream/http1/`), and over HTTP/2 by
 //!   the h2 crate. An HTTP/1 request whose body still comes while its reply flows stays with hyper.

@@ -4,6 +4,7 @@
 
 pub mod body;
 mod bridge;
+mod coding;
 mod ending;
 mod headers;
 mod inflated;
@@ -43,6 +44,7 @@ use crate::{
     },
     telemetry::metrics::WorkerMetrics,
     transcode::{
+        compress::{Coding, Press},
         framing::{FRAMINGS, Framing, Opening},
         inflate::Inflater,
         output::Output,
@@ -65,6 +67,8 @@ pub struct Proxy {
     pub buffers: Rc<Buffers>,
     /// Where it counts.
     pub metrics: Rc<WorkerMetrics>,
+    /// What this worker compresses streams with.
+    pub press: Rc<Press>,
 }
 
 /// One generation, as one worker serves it.
@@ -79,6 +83,8 @@ pub struct Serving {
 struct Exchange {
     route: Arc<route::Settings>,
     wants: Wants,
+    /// What the client had best be compressed for.
+    coding: Option<Coding>,
     version: Version,
     link: Rc<StreamLink>,
     upload: Rc<UploadWatch>,
@@ -139,6 +145,7 @@ impl Proxy {
         let (route, upstream) = self.find(&request, &host)?;
         record.route = Some(Arc::clone(&route));
         let wants = Wants::of(request.method(), request.headers());
+        let coding = coding::choose(&route.policy.compress, request.headers());
         let version = request.version();
         let protocol = headers::upgrade(request.headers()).filter(|_| version == Version::HTTP_11);
         let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
@@ -152,6 +159,7 @@ impl Proxy {
             upload: request.body().watch(),
             route,
             wants,
+            coding,
             version,
             link,
         };
@@ -224,12 +232,13 @@ impl Proxy {
         if negotiated.is_by_accept {
             headers::vary_by_accept(&mut head.headers);
         }
-        let (source, conversion) = match opened {
+        let (source, conversion, compressor) = match opened {
             Ok((source, conversion)) => {
-                headers::converted(&mut head.headers, conversion.media_type);
-                (source, Some(conversion))
+                let media_type = conversion.media_type;
+                let compressor = self.converted(exchange, media_type, &mut head.headers);
+                (source, Some(conversion), compressor)
             }
-            Err(source) => (source, None),
+            Err(source) => (source, None, None),
         };
         record.endpoint = Some(endpoint);
         record.status = Some(head.status);
@@ -246,7 +255,7 @@ impl Proxy {
             exchange.link.connection.end_by_close();
         }
         let relay = self.relay(exchange, feed, conversion, record);
-        let relay = relay.holding(lease, length);
+        let relay = relay.compressing(compressor).holding(lease, length);
         exchange.response(head, self.stream(exchange, relay))
     }
 
@@ -301,6 +310,7 @@ impl Proxy {
             watch: self.drain.watch(),
             record,
             lease: None,
+            compressor: None,
         };
         Relay::new(parts, Instant::now())
     }

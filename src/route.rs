@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use crate::{
     telemetry::metrics::RouteMetrics,
-    transcode::{framing::Framing, heartbeat, mapping, output::Output},
+    transcode::{compress, framing::Framing, heartbeat, mapping, output::Output},
 };
 
 /// What the configuration says of one route.
@@ -58,6 +58,8 @@ pub struct Policy {
     pub limits: Limits,
     /// How the path changes on its way to the upstream.
     pub rewrite: Rewrite,
+    /// What converted streams are compressed with.
+    pub compress: compress::Settings,
 }
 
 /// How the records of a reply are cut.

@@ -18,6 +18,7 @@ use crate::{
     edge::{listener::WorkerListener, socket::BoundSocket},
     proxy::{Proxy, Serving, body::Buffers},
     telemetry::metrics::WorkerMetrics,
+    transcode::compress::{Budget, Press},
     upstream::Upstream,
 };
 
@@ -29,6 +30,7 @@ pub(super) struct Worker {
     pub(super) first: Update,
     pub(super) metrics: WorkerMetrics,
     pub(super) admin: Option<BoundSocket>,
+    pub(super) compression: Arc<Budget>,
     pub(super) updates: mpsc::Receiver<Update>,
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -61,6 +63,7 @@ impl Worker {
             drain: Rc::clone(&drain),
             buffers,
             metrics: Rc::new(self.metrics),
+            press: Rc::new(Press::new(self.compression)),
         });
         let mut window = self.first.generation.drain;
         let mut accepting = accept(self.first.opened, &proxy);

@@ -24,6 +24,7 @@ pub(crate) static PROCESS: Schema = Schema {
         key("threads", Kind::Count { from: 1, to: 1024 }),
         duration("drain", "0s", "1h").or(r#""30s""#),
         TRUSTED_PROXIES.or("[]"),
+        bytes("compress_memory", "1MiB", "64GiB").or(r#""64MiB""#),
     ],
 };
 
@@ -223,11 +224,11 @@ pub(crate) static ROUTE: Schema = Schema {
         key("timeouts", Kind::Section(&TIMEOUTS)),
         key("limits", Kind::Section(&LIMITS)),
         key("rewrite", Kind::Section(&REWRITE)),
+        key("compress", Kind::Section(&COMPRESS)),
         later("share", "each request opens its own upstream stream"),
         later("resume", "a reconnecting client starts anew"),
         later("cors", "let the upstream answer preflights"),
         later("auth", "let the upstream check who asks"),
-        later("compress", "streams are sent as they are"),
     ],
 };
 
@@ -334,6 +335,25 @@ pub(crate) static REWRITE: Schema = Schema {
     keys: &[
         key("strip_prefix", Kind::Text(PREFIX)),
         key("add_prefix", Kind::Text(PREFIX)),
+    ],
+};
+
+pub(crate) static COMPRESS: Schema = Schema {
+    title: "[route.compress]",
+    keys: &[
+        key(
+            "codings",
+            Kind::List(r#"a list of "zstd", "gzip" and "br", the one to prefer first"#),
+        )
+        .or("[]"),
+        key(
+            "window",
+            Kind::Choice {
+                now: &["1KiB", "2KiB", "4KiB", "8KiB", "16KiB", "32KiB"],
+                later: &[],
+            },
+        )
+        .or(r#""4KiB""#),
     ],
 };
 

@@ -13,7 +13,11 @@ use super::{
 };
 use crate::{
     route::{From, Limits, Policy, Rewrite, Settings, Timeouts, To},
-    transcode::{charset, framing, heartbeat, output},
+    transcode::{
+        charset,
+        compress::{self, Coding},
+        framing, heartbeat, output,
+    },
 };
 
 /// Reads all routes in the order of the file, each with its section; reports duplicates, upstreams
@@ -107,6 +111,32 @@ fn policy(section: &Section<'_>) -> Policy {
             strip_prefix: rewrite.text("strip_prefix", pattern::prefix),
             add_prefix: rewrite.text("add_prefix", pattern::prefix),
         },
+        compress: compress(&section.section("compress")),
+    }
+}
+
+fn compress(section: &Section<'_>) -> compress::Settings {
+    let known = |name: &str| {
+        let names = compress::CODINGS.map(Coding::name);
+        Coding::by_name(name).ok_or_else(|| format!("it must be {}", any_of(&names)))
+    };
+    let codings = section.texts("codings", known).unwrap_or_default();
+    for (index, coding) in codings.iter().enumerate() {
+        if codings[..index].contains(coding) {
+            let message = format!("codings has {:?} twice; write each once", coding.name());
+            section.fault(section.offset("codings"), &message);
+        }
+    }
+    compress::Settings {
+        window_log: match section.choice("window") {
+            "1KiB" => 10,
+            "2KiB" => 11,
+            "8KiB" => 13,
+            "16KiB" => 14,
+            "32KiB" => 15,
+            _ => compress::Settings::default().window_log,
+        },
+        codings,
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) fn of(
         heartbeat(section, settings, &mut warnings);
         timeouts(section, settings, &mut warnings);
         rewrite(section, settings, &mut warnings);
+        compress(section, settings, &mut warnings);
     }
     shadowed(routes, &mut warnings);
     warnings.sort_by_key(|warning| warning.line);
@@ -199,6 +200,14 @@ fn rewrite(section: &Section<'_>, settings: &route::Settings, warnings: &mut Vec
         );
         let rewrite = section.section("rewrite");
         warnings.push(rewrite.remark("strip_prefix", &message));
+    }
+}
+
+fn compress(section: &Section<'_>, settings: &route::Settings, warnings: &mut Vec<Remark>) {
+    if matches!(settings.policy.to, To::AsIs) && !settings.policy.compress.codings.is_empty() {
+        let message = "codings is not used, as to is \"as-is\" and only what is converted is \
+                       compressed; take it out";
+        warnings.push(section.section("compress").remark("codings", message));
     }
 }
 

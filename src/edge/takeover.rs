@@ -196,6 +196,9 @@ impl Takeover {
             if let Poll::Ready(Given::Bytes) = given {
                 self.message.close_piece(&piece, out);
                 has_given = true;
+                if self.relay.is_turn_over() {
+                    return Poll::Ready(());
+                }
                 continue;
             }
             Message::drop_piece(&piece, out);

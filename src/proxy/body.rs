@@ -136,6 +136,10 @@ impl Stream {
         if let Some(cut) = &mut self.cut {
             return poll_cut(cut, &self.relay, self.accepted_turn, cx);
         }
+        if self.is_given && self.relay.is_turn_over() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Buffers { scratch, output } = &*self.buffers;
         let (relay, room) = (&mut self.relay, self.given_bytes_max);
         let polled = output.with(|out| {

@@ -147,11 +147,26 @@ pub(super) fn converted(headers: &mut HeaderMap, media_type: &'static str) {
 
 /// Says that the response depends on the request's `Accept`.
 pub(super) fn vary_by_accept(headers: &mut HeaderMap) {
+    vary_by(headers, "Accept");
+}
+
+/// Says that the response depends on the request's `Accept-Encoding`.
+pub(super) fn vary_by_accept_encoding(headers: &mut HeaderMap) {
+    vary_by(headers, "Accept-Encoding");
+}
+
+fn vary_by(headers: &mut HeaderMap, field: &'static str) {
     let is_said =
-        list(headers, &header::VARY).any(|name| name == "*" || name.eq_ignore_ascii_case("accept"));
+        list(headers, &header::VARY).any(|name| name == "*" || name.eq_ignore_ascii_case(field));
     if !is_said {
-        headers.append(header::VARY, HeaderValue::from_static("Accept"));
+        headers.append(header::VARY, HeaderValue::from_static(field));
     }
+}
+
+/// Whether the message asks everyone on its way to leave its content alone (RFC 9110 §7.7).
+pub(super) fn forbids_transforming(headers: &HeaderMap) -> bool {
+    list(headers, &header::CACHE_CONTROL)
+        .any(|directive| directive.eq_ignore_ascii_case("no-transform"))
 }
 
 /// Who asked, and for what: added to what trusted peers say, in place of what others say (RFC 7239).
@@ -231,7 +246,10 @@ fn append(headers: &mut HeaderMap, name: &HeaderName, value: &str) {
 }
 
 /// The members of a comma-separated list field.
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
+pub(super) fn list<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> + use<'a> {
     headers
         .get_all(name)
         .iter()

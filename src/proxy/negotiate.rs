@@ -262,7 +262,7 @@ fn accept_quality(accept: &str, media_type: &str) -> (u8, u16) {
 }
 
 /// Reads a qvalue (RFC 9110 §12.4.2); what cannot be read counts as 1.
-fn thousandths(value: &str) -> u16 {
+pub(super) fn thousandths(value: &str) -> u16 {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
     if whole != "0" {
         return 1000;
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
     use crate::{
         route::{Limits, Rewrite, Timeouts},
-        transcode::heartbeat,
+        transcode::{compress, heartbeat},
     };
 
     fn policy(from: &str, to: To) -> Policy {
@@ -296,6 +296,7 @@ mod tests {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             rewrite: Rewrite::default(),
+            compress: compress::Settings::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::ending::Ending;
 use crate::{
     route,
     telemetry::metrics::{Lane, WorkerMetrics},
-    transcode::output::Output,
+    transcode::{compress::Coding, output::Output},
 };
 
 /// What is known of one request and its response so far.
@@ -34,6 +34,8 @@ pub(super) struct Record {
     pub(super) status: Option<StatusCode>,
     /// What the client is written.
     pub(super) to: Written,
+    /// What we compress that with.
+    pub(super) coding: Option<Coding>,
     /// How it ended; the client left where nothing else is said.
     pub(super) ending: Ending,
     /// From the request to the first event, in milliseconds.
@@ -94,6 +96,7 @@ macro_rules! log_record {
             endpoint = $record.endpoint.as_deref().unwrap_or("-"),
             status = $record.status.map_or(0, |status| status.as_u16()),
             to = $record.to.as_str(),
+            coding = $record.coding.map(Coding::name),
             $($field = $value,)*
             method = %$record.asked().0,
             host = %$record.asked().1,
@@ -127,6 +130,7 @@ impl Record {
             endpoint: None,
             status: None,
             to: Written::AsIs,
+            coding: None,
             ending: Ending::ClientGone,
             first_event_ms: None,
             events: 0,

@@ -5,6 +5,7 @@
 //! back-pressure.
 
 mod closing;
+mod pressing;
 
 use std::{
     future::Future,
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     drain::{self, Window},
     route,
-    transcode::{framing::EndOfInput, transcoder::Transcoder},
+    transcode::{compress::Compressor, framing::EndOfInput, transcoder::Transcoder},
     upstream::{
         Lease,
         source::{Fill, Scratch, SharedSource},
@@ -99,6 +100,8 @@ pub(super) struct Parts {
     pub(super) record: Record,
     /// The place on the endpoint, held until the end.
     pub(super) lease: Option<Lease>,
+    /// What is between the transcoder and the client, until the coding's end is written.
+    pub(super) compressor: Option<Box<Compressor>>,
 }
 
 /// One stream, flowing.
@@ -195,7 +198,7 @@ impl Relay {
 
     /// What is ready now: bytes are appended, at most as many as have room (and one event).
     pub fn poll_next(&mut self, cx: &mut Context<'_>, write: &mut Write<'_>) -> Poll<Given> {
-        let allowed = self.parts.route.policy.limits.buffer_bytes_max;
+        let allowed = self.write_bytes_max();
         write.limit = write.limit.min(write.out.len() + allowed);
         loop {
             match &mut self.phase {
@@ -214,6 +217,11 @@ impl Relay {
                     if let Some(byte) = last_byte.take() {
                         write.out.push(byte);
                         return self.count(1);
+                    }
+                    if !*is_cut && let Some(compressor) = self.parts.compressor.take() {
+                        let before = write.out.len();
+                        compressor.finish(write.out, before);
+                        return self.count(write.out.len() - before);
                     }
                     let given = match trailers.take() {
                         Some(trailers) => Given::Trailers(*trailers),
@@ -245,6 +253,7 @@ impl Relay {
 
     /// Makes what was appended since `before` what the client gets.
     fn given(&mut self, out: &mut Vec<u8>, before: usize) -> Poll<Given> {
+        self.compress(out, before);
         self.keep_last_byte(out);
         self.count(out.len() - before)
     }

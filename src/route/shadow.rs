@@ -167,6 +167,7 @@ mod tests {
                 timeouts: Timeouts::default(),
                 limits: Limits::default(),
                 rewrite: Rewrite::default(),
+                compress: crate::transcode::compress::Settings::default(),
             },
             metrics: std::sync::Arc::default(),
         }

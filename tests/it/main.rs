@@ -10,6 +10,7 @@
 
 mod bombs;
 mod compressed;
+mod compressing;
 mod edge;
 mod failing_polls;
 mod forwarding;

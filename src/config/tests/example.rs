@@ -198,6 +198,10 @@ fn defaults_are_those_of_the_components() {
             format!("{:?}", crate::transcode::mapping::Settings::default()),
         ),
         (
+            format!("{:?}", policy.compress),
+            format!("{:?}", crate::transcode::compress::Settings::default()),
+        ),
+        (
             format!("{:?}", config.upstreams[0].balance),
             format!("{:?}", crate::balance::Method::default()),
         ),

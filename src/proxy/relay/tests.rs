@@ -5,7 +5,7 @@ use std::{cell::RefCell, future::poll_fn, time::Duration};
 use http::{Method, Version};
 use tokio::time::advance;
 
-use super::*;
+use super::{pressing::COMPRESSED_BYTES_MAX, *};
 use crate::{
     drain::Drain,
     proxy::{
@@ -14,7 +14,13 @@ use crate::{
     },
     route::{From, Limits, PathPattern, Policy, Rewrite, Timeouts, To},
     telemetry::metrics::Metrics,
-    transcode::{framing, heartbeat, output::sse, transcoder::Turn},
+    transcode::{
+        compress::{self, Budget, Coding, Press},
+        framing, heartbeat,
+        inflate::Inflater,
+        output::sse,
+        transcoder::Turn,
+    },
     upstream::source::{Source, SourceError},
 };
 
@@ -26,6 +32,25 @@ impl Source for Silent {
         Poll::Pending
     }
 }
+
+/// An upstream that always has more.
+struct Endless;
+
+impl Source for Endless {
+    fn poll_fill(
+        &mut self,
+        _: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> Poll<Result<Fill, SourceError>> {
+        let whole = scratch.len() / RECORD.len() * RECORD.len();
+        for record in scratch[..whole].chunks_mut(RECORD.len()) {
+            record.copy_from_slice(RECORD);
+        }
+        Poll::Ready(Ok(Fill::Scratch(0..whole)))
+    }
+}
+
+const RECORD: &[u8] = b"{\"seq\":1}\n";
 
 fn connection() -> Rc<ConnectionLink> {
     let peer = Peer {
@@ -39,7 +64,7 @@ fn connection() -> Rc<ConnectionLink> {
 }
 
 /// A stream with a heartbeat every second.
-fn relay(connection: &Rc<ConnectionLink>) -> Relay {
+fn relay(connection: &Rc<ConnectionLink>, source: impl Source + 'static) -> Relay {
     let every = Some(Duration::from_secs(1));
     let route = route::Settings {
         name: "test".to_owned(),
@@ -61,6 +86,7 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             rewrite: Rewrite::default(),
+            compress: compress::Settings::default(),
         },
         metrics: Arc::default(),
     };
@@ -74,7 +100,7 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
     let ndjson = framing::by_name("ndjson").unwrap();
     let turn = Turn::new(ndjson, &sse::OUTPUT, 1024);
     let parts = Parts {
-        feed: Feed::Open(Rc::new(RefCell::new(Silent))),
+        feed: Feed::Open(Rc::new(RefCell::new(source))),
         has_heartbeats: true,
         transcoder: Some(Transcoder::new(&turn, &route.policy.event)),
         route: Arc::new(route),
@@ -82,6 +108,7 @@ fn relay(connection: &Rc<ConnectionLink>) -> Relay {
         watch: Rc::new(Drain::default()).watch(),
         record: Record::new(asked, None, now, Rc::new(Metrics::new(1).of_worker(0))),
         lease: None,
+        compressor: None,
     };
     Relay::new(parts, now)
 }
@@ -98,7 +125,7 @@ async fn look(relay: &mut Relay) -> Option<Vec<u8>> {
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_waits_for_a_client_that_takes_bytes() {
     let connection = connection();
-    let mut relay = relay(&connection);
+    let mut relay = relay(&connection, Silent);
     assert_eq!(look(&mut relay).await, None);
     advance(Duration::from_secs(1)).await;
     assert_eq!(look(&mut relay).await.as_deref(), Some(&b":\n"[..]));
@@ -112,4 +139,43 @@ async fn a_heartbeat_waits_for_a_client_that_takes_bytes() {
     advance(Duration::from_secs(1)).await;
     assert_eq!(look(&mut relay).await.as_deref(), Some(&b":\n"[..]));
     assert_eq!(relay.parts.record.heartbeats(), 2);
+}
+
+/// Compressing takes its time: little is taken at once, and then others have their turn.
+#[tokio::test]
+async fn a_compressed_stream_that_always_has_more_gives_way() {
+    let connection = connection();
+    let (scratch, big) = (Scratch::default(), 1024 * 1024);
+    for is_compressed in [false, true] {
+        let press = Rc::new(Press::new(Budget::new(big)));
+        let compressor = press.compressor(Coding::Gzip, 12).filter(|_| is_compressed);
+        let mut relay = relay(&connection, Endless).compressing(compressor);
+        assert!(!relay.is_turn_over(), "nothing is written yet");
+        let mut out = Vec::new();
+        let given = poll_fn(|cx| {
+            Poll::Ready(relay.poll_next(cx, &mut Write::new(&scratch, &mut out, big)))
+        });
+        assert!(matches!(given.await, Poll::Ready(Given::Bytes)));
+        assert_eq!(relay.is_turn_over(), is_compressed);
+        let mut plain = Vec::new();
+        match Inflater::for_coding("gzip").filter(|_| is_compressed) {
+            Some(mut inflater) => inflater.push(&mut &out[..], &mut plain, big).unwrap(),
+            None => plain = out,
+        }
+        let event_bytes = "data: \n\n".len() + RECORD.len() - 1;
+        assert_eq!(
+            plain.len() / event_bytes,
+            usize::try_from(relay.parts.record.events).unwrap()
+        );
+        let most = if is_compressed {
+            COMPRESSED_BYTES_MAX
+        } else {
+            256 * 1024
+        };
+        assert!(
+            (most / 2..most + event_bytes).contains(&plain.len()),
+            "{}",
+            plain.len()
+        );
+    }
 }

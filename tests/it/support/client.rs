@@ -20,6 +20,10 @@ pub struct Client {
     ahead: Vec<u8>,
 }
 
+/// The proxy closed the connection inside a response.
+#[derive(Debug, Clone, Copy)]
+pub struct Closed;
+
 /// A response's head.
 #[derive(Debug)]
 pub struct Head {
@@ -126,11 +130,17 @@ impl Client {
 
     /// Reads one chunk of a chunked response; `None` is the last chunk.
     pub async fn chunk(&mut self) -> Option<String> {
+        let bytes = self.chunk_bytes().await?;
+        Some(String::from_utf8(bytes).expect("text"))
+    }
+
+    /// Reads one chunk of a chunked response, of any kind of bytes; `None` is the last chunk.
+    pub async fn chunk_bytes(&mut self) -> Option<Vec<u8>> {
         let size = self.until("\r\n").await;
         let length = usize::from_str_radix(size.trim(), 16).expect("a chunk's size");
         let mut bytes = self.exactly(length + 2).await;
         bytes.truncate(length);
-        (length > 0).then(|| String::from_utf8(bytes).expect("text"))
+        (length > 0).then_some(bytes)
     }
 
     /// Reads chunks until `needle` has come, and gives what they hold.
@@ -155,15 +165,10 @@ impl Client {
     /// Reads chunks until the last, which must come: bytes of any kind.
     pub async fn bytes_to_last_chunk(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
-        loop {
-            let size = self.until("\r\n").await;
-            let length = usize::from_str_radix(size.trim(), 16).expect("a chunk's size");
-            let chunk = self.exactly(length + 2).await;
-            body.extend_from_slice(&chunk[..length]);
-            if length == 0 {
-                return body;
-            }
+        while let Some(chunk) = self.chunk_bytes().await {
+            body.extend_from_slice(&chunk);
         }
+        body
     }
 
     /// Reads exactly so many bytes.
@@ -195,24 +200,30 @@ impl Client {
     pub async fn rest_or_last_chunk(&mut self) -> (String, bool) {
         let mut body = String::new();
         loop {
-            let has_more = soon("the response", async {
-                while memchr::memmem::find(&self.ahead, b"\r\n").is_none() {
-                    if !self.more().await {
-                        return false;
-                    }
-                }
-                true
-            })
-            .await;
-            if !has_more {
-                assert_eq!(self.ahead, b"", "a torn chunk");
-                return (body, false);
-            }
-            match self.chunk().await {
-                Some(chunk) => body.push_str(&chunk),
-                None => return (body, true),
+            match self.chunk_or_close().await {
+                Ok(Some(chunk)) => body.push_str(&String::from_utf8(chunk).expect("text")),
+                Ok(None) => return (body, true),
+                Err(Closed) => return (body, false),
             }
         }
+    }
+
+    /// Reads one chunk of a chunked response; `None` is the last chunk.
+    pub async fn chunk_or_close(&mut self) -> Result<Option<Vec<u8>>, Closed> {
+        let has_more = soon("the response", async {
+            while memchr::memmem::find(&self.ahead, b"\r\n").is_none() {
+                if !self.more().await {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        if has_more {
+            return Ok(self.chunk_bytes().await);
+        }
+        assert_eq!(self.ahead, b"", "a torn chunk");
+        Err(Closed)
     }
 
     /// Closes the writing side as the protocol beneath says it.

@@ -48,6 +48,14 @@ pub async fn proxied(route: &str) -> (backend::Backend, Weir) {
     (backend, weir)
 }
 
+/// The same, with these keys of the process.
+pub async fn proxied_at(route: &str, process: &str) -> (backend::Backend, Weir) {
+    let backend = backend::Backend::bind().await;
+    let upstream = format!("endpoints = [\"{}\"]", backend.endpoint());
+    let weir = Weir::start_at(&Weir::toml(&upstream, route), process);
+    (backend, weir)
+}
+
 /// A proxy in front of a fresh backend that speaks HTTP/2, on a route with these keys.
 pub async fn proxied2(route: &str) -> (backend2::Backend2, Weir) {
     let backend = backend2::Backend2::bind().await;
@@ -94,11 +102,15 @@ impl Weir {
 
     /// Starts a proxy with one listener, one upstream and one route with these keys.
     pub fn upstream(upstream: &str, route: &str) -> Self {
-        Self::start(&format!(
+        Self::start(&Self::toml(upstream, route))
+    }
+
+    fn toml(upstream: &str, route: &str) -> String {
+        format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\n\
              [upstream.test]\n{upstream}\n\
              [[route]]\nname = \"test\"\nupstream = \"test\"\n{route}\n"
-        ))
+        )
     }
 
     /// Has it serve as this configuration says, besides the keys of the process.
