@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_inside_an_parcel_is_a_cut() {
+    fn an_end_inside_a_parcel_is_a_cut() {
         let whole = b"\x02\0\0\0\x02\0\0\0\x03idxyz";
         for length in 1..whole.len() {
             for end in [EndOfInput::Verified, EndOfInput::Unverified] {
