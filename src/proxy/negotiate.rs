@@ -142,14 +142,14 @@ pub(super) struct Negotiated {
     pub(super) is_by_accept: bool,
 }
 
-/// Decides about a reply; `framing` is how its records are cut, where that is known already.
+/// Decides about a reply; `bridged` is how its records are cut, where a bridge made it.
 pub(super) fn plan(
     policy: &Policy,
     wants: &Wants,
     reply: &response::Parts,
-    framing: Option<&'static Framing>,
+    bridged: Option<&'static Framing>,
 ) -> Negotiated {
-    let Some(framing) = convertible(policy, wants, reply, framing) else {
+    let Some(framing) = convertible(policy, wants, reply, bridged) else {
         return Negotiated {
             plan: Plan::Pass,
             is_by_accept: false,
@@ -161,7 +161,8 @@ pub(super) fn plan(
     let is_its_own = framing.is_for_its_own_clients && matches!(policy.from, From::Auto);
     let chosen = chosen.filter(|chosen| {
         let is_wanted = !is_its_own || wants.names(chosen.media_type);
-        !is_by_accept || (is_wanted && !wants.prefers(&reply_type, *chosen))
+        let is_preferred = bridged.is_none() && wants.prefers(&reply_type, *chosen);
+        !is_by_accept || (is_wanted && !is_preferred)
     });
     Negotiated {
         plan: chosen.map_or(Plan::Pass, |chosen| Plan::Convert(framing, chosen)),
@@ -169,12 +170,12 @@ pub(super) fn plan(
     }
 }
 
-/// How the records of a reply are cut (that may be known already), if it may be converted at all.
+/// How the records of a reply are cut, if it may be converted at all.
 pub(super) fn convertible(
     policy: &Policy,
     wants: &Wants,
     reply: &response::Parts,
-    framing: Option<&'static Framing>,
+    bridged: Option<&'static Framing>,
 ) -> Option<&'static Framing> {
     let is_whole = reply.status.is_success()
         && !matches!(
@@ -185,7 +186,7 @@ pub(super) fn convertible(
     if !is_whole || !is_asked_for {
         return None;
     }
-    framing.or_else(|| choose_framing(policy.from, &media_type(&reply.headers)))
+    bridged.or_else(|| choose_framing(policy.from, &media_type(&reply.headers)))
 }
 
 fn choose_framing(from: From, reply_type: &str) -> Option<&'static Framing> {

@@ -71,9 +71,7 @@ impl Polls {
         }
         let mut head = first.head.clone();
         head.status = StatusCode::OK;
-        for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
-            head.headers.remove(name);
-        }
+        head.headers.remove(header::CONTENT_ENCODING);
         let endpoint = Rc::clone(&first.endpoint);
         let source = PollSource::new(self, first, record_bytes_max);
         Reply {

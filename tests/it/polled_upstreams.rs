@@ -142,6 +142,31 @@ async fn the_next_may_be_asked_for_by_the_last_element_and_one() {
 }
 
 #[tokio::test]
+async fn the_cursor_goes_with_the_last_of_several_events() {
+    let route =
+        "charset = \"iso-8859-1\"\nevent = { explode = \"/results\", name = { at = \"/kind\" } }";
+    let (backend, weir) = bridged(BY_BODY, route).await;
+    let mut client = Client::get(weir.address(), "/", "").await;
+    let mut server = Polled::accept(&backend).await;
+    server.asked().await;
+    let body = b"{\"results\":[{\"kind\":\"a\"},{\"kind\":\"\xE4\"}],\"last_seq\":9}";
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    server
+        .connection()
+        .send([head.as_bytes(), body].concat())
+        .await;
+    assert_eq!(server.asked().await, "/?since=9");
+    // An array without elements is no event; the next poll knows its cursor all the same.
+    server.json("{\"results\":[],\"last_seq\":10}").await;
+    assert_eq!(server.asked().await, "/?since=10");
+    client.head().await;
+    let events = client.chunks_until("ä\"}\n\n").await;
+    let expected = "event: a\ndata: {\"kind\":\"a\"}\n\n\
+                    id: 9\nevent: ä\ndata: {\"kind\":\"ä\"}\n\n";
+    assert_eq!(events, expected);
+}
+
+#[tokio::test]
 async fn polls_may_go_over_http2() {
     let backend = Backend2::bind().await;
     let upstream = format!(
