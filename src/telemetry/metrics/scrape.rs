@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use super::{Lane, Metrics, RouteMetrics, histogram::Histogram, histogram::Snapshot, lock};
 
-/// The content type of [`text`].
+/// The content type of [`text()`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What is known of one endpoint.
