@@ -54,7 +54,7 @@ struct Binary {
 #[derive(Debug)]
 struct Text {
     base64: Base64,
-    /// What came out of the chunk; where a message lies whole in it, the message that is lent.
+    /// The message that is lent, if it came whole out of one chunk.
     plain: Vec<u8>,
     binary: Binary,
 }
@@ -135,14 +135,18 @@ impl Text {
     fn take(&mut self, input: &mut &[u8]) -> Result<Option<Place>, DecodeError> {
         self.binary.envelopes.release();
         while !self.binary.has_ended && !input.is_empty() {
-            self.plain.clear();
-            let missing_bytes = self.binary.envelopes.missing_bytes();
-            let decoded = self.base64.decode(input, missing_bytes, &mut self.plain);
-            let piece = self.binary.take(&mut &self.plain[..])?;
+            let mut out = [0; TEXT_BYTES];
+            let missing_bytes = self.binary.envelopes.missing_bytes().min(TEXT_BYTES);
+            let (mut bytes, outcome) = self.base64.decode(input, &mut out[..missing_bytes]);
+            let piece = self.binary.take(&mut bytes)?;
             // After what the bytes before the fault say.
-            decoded?;
+            outcome?;
             match piece {
-                Some(Piece::Chunk(_)) => return Ok(Some(Place::Plain)),
+                Some(Piece::Chunk(message)) => {
+                    self.plain.clear();
+                    self.plain.extend_from_slice(message);
+                    return Ok(Some(Place::Plain));
+                }
                 Some(Piece::Carry) => return Ok(Some(Place::Carry)),
                 None => {}
             }
@@ -220,6 +224,9 @@ fn bad(reason: &'static str) -> DecodeError {
         reason,
     }
 }
+
+/// How much base64 is undone at once; messages beyond that come together in the carry.
+const TEXT_BYTES: usize = 192;
 
 const TRAILERS: u8 = 0x80;
 

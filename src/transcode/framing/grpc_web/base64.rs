@@ -25,31 +25,41 @@ enum Place {
 }
 
 impl Base64 {
-    /// Takes characters off `input` until there are `bytes` more in `out`, or none are left.
-    ///
-    /// # Errors
-    /// A character that cannot stand there.
-    pub(super) fn decode(
+    /// Takes characters off `input` until they fill `out`, or none are left. Returns what of `out` is
+    /// filled, and whether the next character cannot stand there.
+    pub(super) fn decode<'o>(
         &mut self,
         input: &mut &[u8],
-        bytes: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), DecodeError> {
-        let end = out.len() + bytes;
-        out.reserve(bytes.min(input.len()));
-        while out.len() < end
-            && let Some((character, rest)) = input.split_first()
-        {
+        out: &'o mut [u8],
+    ) -> (&'o [u8], Result<(), DecodeError>) {
+        let (mut filled, mut outcome) = (0, Ok(()));
+        while filled < out.len() && outcome.is_ok() {
+            if self.place == Place::First {
+                filled += whole(input, &mut out[filled..]);
+            }
+            let Some((character, rest)) = input.split_first() else {
+                break;
+            };
+            if filled == out.len() {
+                break;
+            }
             *input = rest;
-            out.extend(self.push(*character).map_err(super::bad)?);
+            match self.push(*character) {
+                Ok(Some(byte)) => {
+                    out[filled] = byte;
+                    filled += 1;
+                }
+                Ok(None) => {}
+                Err(reason) => outcome = Err(super::bad(reason)),
+            }
         }
-        Ok(())
+        (&out[..filled], outcome)
     }
 
     /// Takes padding and white space off `input`.
     pub(super) fn skip(&mut self, input: &mut &[u8]) -> Result<(), DecodeError> {
-        while let Some((character @ (b'=' | b' ' | b'\t' | b'\r' | b'\n'), rest)) =
-            input.split_first()
+        while let Some((character, rest)) = input.split_first()
+            && (*character == b'=' || character.is_ascii_whitespace())
         {
             *input = rest;
             self.push(*character).map_err(super::bad)?;
@@ -60,15 +70,11 @@ impl Base64 {
     /// Takes one character. Returns the byte that it completes.
     #[inline]
     fn push(&mut self, character: u8) -> Result<Option<u8>, &'static str> {
-        let value = match character {
-            b'A'..=b'Z' => character - b'A',
-            b'a'..=b'z' => character - b'a' + 26,
-            b'0'..=b'9' => character - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => return self.pad(),
-            b' ' | b'\t' | b'\r' | b'\n' => return Ok(None),
-            _ => return Err("a character is none of base64"),
+        let value = match VALUES[usize::from(character)] {
+            NONE if character == b'=' => return self.pad(),
+            NONE if character.is_ascii_whitespace() => return Ok(None),
+            NONE => return Err("a character is none of base64"),
+            value => value,
         };
         let bits = self.bits;
         let (byte, left, place) = match self.place {
@@ -93,6 +99,46 @@ impl Base64 {
     }
 }
 
+/// Takes fours of characters off `input` while they are three bytes each, and fills them into `out`.
+/// Returns how many bytes.
+fn whole(input: &mut &[u8], out: &mut [u8]) -> usize {
+    let mut filled = 0;
+    let (threes, _) = out.as_chunks_mut::<3>();
+    for three in threes {
+        let Some((four, rest)) = input.split_first_chunk::<4>() else {
+            break;
+        };
+        let [first, second, third, fourth] = four.map(|it| VALUES[usize::from(it)]);
+        if (first | second | third | fourth) == NONE {
+            break;
+        }
+        *three = [
+            first << 2 | second >> 4,
+            second << 4 | third >> 2,
+            third << 6 | fourth,
+        ];
+        *input = rest;
+        filled += 3;
+    }
+    filled
+}
+
+/// What each character stands for.
+const VALUES: [u8; 256] = {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < 64 {
+        values[alphabet[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
+
+/// Of a character that stands for nothing: all bits, so that it shows among others, of which none has
+/// the highest.
+const NONE: u8 = 0xFF;
+
 #[cfg(test)]
 mod tests {
     use base64::{Engine, engine::general_purpose::STANDARD};
@@ -100,9 +146,9 @@ mod tests {
     use super::Base64;
 
     fn decode(mut input: &[u8]) -> (Vec<u8>, bool) {
-        let mut out = Vec::new();
-        let outcome = Base64::default().decode(&mut input, usize::MAX / 2, &mut out);
-        (out, outcome.is_ok())
+        let mut out = [0; 1000];
+        let (decoded, outcome) = Base64::default().decode(&mut input, &mut out);
+        (decoded.to_vec(), outcome.is_ok())
     }
 
     #[test]
@@ -120,24 +166,27 @@ mod tests {
 
     #[test]
     fn a_byte_comes_with_the_character_that_completes_it() {
-        let (mut base64, mut out) = (Base64::default(), Vec::new());
+        let (mut base64, mut all) = (Base64::default(), Vec::new());
         for (character, count) in b"AQIDBA==BQ".iter().zip([0, 1, 2, 3, 3, 4, 4, 4, 4, 5]) {
-            base64.decode(&mut &[*character][..], 9, &mut out).unwrap();
-            assert_eq!(out.len(), count);
+            let mut out = [0; 9];
+            all.extend_from_slice(base64.decode(&mut &[*character][..], &mut out).0);
+            assert_eq!(all.len(), count);
         }
-        assert_eq!(out, b"\x01\x02\x03\x04\x05");
+        assert_eq!(all, b"\x01\x02\x03\x04\x05");
     }
 
     #[test]
     fn no_more_is_taken_than_is_asked_for() {
-        let (mut input, mut out) = (&b"AQIDBA=="[..], Vec::new());
-        let mut base64 = Base64::default();
-        base64.decode(&mut input, 0, &mut out).unwrap();
-        assert_eq!(input.len(), 8);
-        base64.decode(&mut input, 1, &mut out).unwrap();
-        assert_eq!((&out[..], input), (&b"\x01"[..], &b"IDBA=="[..]));
-        base64.decode(&mut input, 3, &mut out).unwrap();
-        assert_eq!((&out[..], input), (&b"\x01\x02\x03\x04"[..], &b"=="[..]));
+        let (mut base64, mut input) = (Base64::default(), &b"AQIDBA=="[..]);
+        for (bytes, rest) in [
+            (0, &b"AQIDBA=="[..]),
+            (1, b"IDBA=="),
+            (2, b"BA=="),
+            (1, b"=="),
+        ] {
+            base64.decode(&mut input, &mut vec![0; bytes]).1.unwrap();
+            assert_eq!(input, rest);
+        }
     }
 
     #[test]
