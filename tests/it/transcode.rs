@@ -2,6 +2,8 @@
 
 mod binary;
 mod models;
+mod text;
+mod text_models;
 
 use std::{sync::Arc, time::Duration};
 

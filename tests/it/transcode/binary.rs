@@ -15,10 +15,10 @@ use super::{
 };
 
 /// What the decoder makes of `input`.
-fn decode(framing: &str, input: &[u8], hand: &Hand) -> Read {
+pub(super) fn decode(framing: &str, content_type: &str, input: &[u8], hand: &Hand) -> Read {
     let mut decoder = (by_name(framing).unwrap().decoder)(&Opening {
         record_bytes_max: hand.record_bytes_max,
-        content_type: "",
+        content_type,
     });
     let mut records = Vec::new();
     let mut own = |record: Record<'_>| {
@@ -215,7 +215,7 @@ proptest! {
     #[test]
     fn a_naive_reader_says_the_same((framing, input) in any_stream(), hand in hand()) {
         let expected = read(framing, &input, hand.record_bytes_max);
-        prop_assert_eq!(decode(framing, &input, &hand), expected, "{}", framing);
+        prop_assert_eq!(decode(framing, "", &input, &hand), expected, "{}", framing);
     }
 
     #[test]
@@ -226,7 +226,7 @@ proptest! {
     ) {
         let hand = Hand { record_bytes_max: 1 << 20, ..hand };
         let input: Vec<u8> = records.iter().flat_map(|record| encode(framing, record)).collect();
-        let (got, verdict) = decode(framing, &input, &hand);
+        let (got, verdict) = decode(framing, "", &input, &hand);
         prop_assert_eq!(verdict, Verdict::Complete);
         match framing {
             "aws-eventstream" => {
