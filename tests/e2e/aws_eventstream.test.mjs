@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { Child, within } from "./lib/child.mjs";
+import { events as read } from "./lib/events.mjs";
 import { directory } from "./lib/place.mjs";
 import { convert } from "./lib/weir.mjs";
 
@@ -31,19 +32,3 @@ test("random event streams give what botocore reads in them", { timeout: 60_000 
   }
   assert.equal((await within(writer.exited, "the writer's end")).code, 0);
 });
-
-/** The events in lines of SSE as pairs of name and data. */
-function read(lines) {
-  const events = [];
-  let [name, data] = [null, []];
-  for (const line of lines) {
-    const [, field, value] = line.match(/^(event|data): (.*)$/su) ?? [];
-    if (field === "event") name = value;
-    if (field === "data") data.push(value);
-    if (line === "") {
-      events.push([name, data.join("\n")]);
-      [name, data] = [null, []];
-    }
-  }
-  return events;
-}

@@ -30,9 +30,9 @@ export async function startDemo(t) {
 }
 
 /** Runs `weir convert` on a file; gives the lines it wrote, what it complained of, and its exit code. */
-export async function convert(t, from, file) {
+export async function convert(t, from, file, ...args) {
   const input = await open(file);
-  const child = new Child(t, binary(), ["convert", "--from", from], { stdio: [input.fd, "pipe", "pipe"] });
+  const child = new Child(t, binary(), ["convert", "--from", from, ...args], { stdio: [input.fd, "pipe", "pipe"] });
   const lines = [];
   for (let line = await child.line(); line !== null; line = await child.line()) lines.push(line);
   const { code } = await within(child.exited, "the end of weir convert");
