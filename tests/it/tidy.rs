@@ -43,6 +43,9 @@ const NO_IO: &[&str] = &[
 /// Who may name `config`; everyone else has settings of their own, which `config` fills.
 const NAME_CONFIG: &[&str] = &["main", "cli", "app", "config"];
 
+/// Where Rust files are.
+const FOLDERS: &[&str] = &["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"];
+
 /// Files longer than this answer more than one question.
 const FILE_LINES_MAX: usize = 500;
 
@@ -96,7 +99,7 @@ fn the_core_knows_no_io() {
 
 #[test]
 fn every_file_says_which_question_it_answers() {
-    for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
+    for source in FOLDERS.iter().copied().flat_map(sources) {
         let first = source.text.lines().next().unwrap_or_default();
         let is_said = first
             .strip_prefix("//! ")
@@ -111,7 +114,7 @@ fn every_file_says_which_question_it_answers() {
 
 #[test]
 fn no_file_is_too_long() {
-    for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
+    for source in FOLDERS.iter().copied().flat_map(sources) {
         let lines = source.text.lines().count();
         assert!(lines <= FILE_LINES_MAX, "{}: {lines} lines", source.path);
     }
