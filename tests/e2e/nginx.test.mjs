@@ -1,13 +1,11 @@
 // Do heartbeats carry a silent stream through an nginx that cuts what is quiet for two seconds?
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
-import path from "node:path";
 import { test } from "node:test";
 
 import { Backend } from "./lib/backend.mjs";
-import { Child, until, within } from "./lib/child.mjs";
+import { within } from "./lib/child.mjs";
 import { Curl } from "./lib/curl.mjs";
-import { directory, freePort } from "./lib/place.mjs";
+import { startNginx } from "./lib/nginx.mjs";
 import { startWeir } from "./lib/weir.mjs";
 
 test("a silent stream is cut without heartbeats, and lives with them", { timeout: 90_000 }, async (t) => {
@@ -29,7 +27,11 @@ endpoints = ["http://${backend.address}"]
 ${route("bare", "off")}
 ${route("kept", "1s")}
 `);
-  const nginx = await startNginx(t, address);
+  const nginx = await startNginx(t, address, `
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_buffering off;
+      proxy_read_timeout 2s;`);
 
   const bare = new Curl(t, `http://${nginx}/bare`);
   const bareStream = await backend.stream();
@@ -53,40 +55,3 @@ ${route("kept", "1s")}
   assert.equal(await kept.event(), null);
   assert.equal((await within(kept.child.exited, "the end")).code, 0);
 });
-
-/** An nginx in front of `upstream`; gives its address. */
-async function startNginx(t, upstream) {
-  const where = await directory(t);
-  const address = `127.0.0.1:${await freePort()}`;
-  const file = path.join(where, "nginx.conf");
-  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-    .map((name) => `${name}_temp_path ${where}/${name};`).join("\n  ");
-  await writeFile(file, `
-daemon off;
-worker_processes 1;
-pid ${where}/nginx.pid;
-error_log stderr warn;
-events {}
-http {
-  access_log off;
-  ${temporary}
-  server {
-    listen ${address};
-    location / {
-      proxy_pass http://${upstream};
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_buffering off;
-      proxy_read_timeout 2s;
-    }
-  }
-}
-`);
-  const nginx = new Child(t, process.env.NGINX_BIN ?? "/usr/sbin/nginx", ["-c", file, "-p", where]);
-  const isUp = async () => {
-    if (nginx.process.exitCode !== null) throw new Error(`nginx ended: ${nginx.errors}`);
-    return fetch(`http://${address}/nothing`).then((reply) => reply.arrayBuffer()).then(() => true, () => false);
-  };
-  await until(isUp, "nginx");
-  return address;
-}
