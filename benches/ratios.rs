@@ -90,7 +90,7 @@ fn lookups(out: &mut impl Write) -> io::Result<()> {
         let [looked, scanned, treed] = best([
             &mut || (0..1000).for_each(|_| _ = black_box(json::at(black_box(text), &at))),
             &mut || (0..1000).for_each(|_| _ = black_box(scan_json(black_box(before)))),
-            &mut || (0..1000).for_each(|_| drop(black_box(tree(text).pointer(pointer)))),
+            &mut || (0..1000).for_each(|_| _ = black_box(tree(text).pointer(pointer))),
         ]);
         writeln!(
             out,

@@ -5,6 +5,7 @@ mod conversion;
 pub mod convert;
 pub mod demo;
 pub mod log;
+pub mod probe;
 pub mod progress;
 pub mod run;
 
@@ -13,6 +14,8 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
+    str::FromStr as _,
+    time::Duration,
 };
 
 use clap::{
@@ -20,6 +23,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
+use http::{HeaderName, HeaderValue, Uri};
 
 use crate::transcode::{
     framing::{self, Framing},
@@ -78,6 +82,9 @@ pub enum Command {
     /// Turn a stream from standard input into events on standard output
     #[command(after_help = CONVERT_EXAMPLES)]
     Convert(ConvertArgs),
+    /// Find what the hops on the way to a stream do to it, and what to set there
+    #[command(after_help = PROBE_EXAMPLES)]
+    Probe(ProbeArgs),
     /// Show what it does: a proxy in front of a backend of its own, with nothing to set up
     Demo(DemoArgs),
 }
@@ -124,6 +131,36 @@ pub struct ConvertArgs {
     /// The name of that route
     #[arg(long, value_name = "NAME", requires = "config")]
     pub route: Option<String>,
+}
+
+/// `weir probe`
+#[derive(Debug, Clone, Args)]
+pub struct ProbeArgs {
+    /// Where a stream is reached through all hops; best one that leads to `weir probe --serve`
+    #[arg(
+        value_name = "URL",
+        required_unless_present = "serve",
+        conflicts_with = "serve"
+    )]
+    pub url: Option<Uri>,
+    /// Be the backend, behind all hops, that a probe finds best
+    #[arg(long)]
+    pub serve: bool,
+    /// With --serve, listen here
+    #[arg(long, value_name = "ADDRESS", default_value_t = PROBE_ADDRESS)]
+    pub address: SocketAddr,
+    /// Tell what was found as a JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// How long a silence a stream is to live through, from 1s to 1h
+    #[arg(long, value_name = "TIME", default_value = "65s", value_parser = silence)]
+    pub silence: Duration,
+    /// Send this field as well, as in 'Authorization: Bearer TOKEN'; may be given again
+    #[arg(long = "header", value_name = "FIELD", value_parser = field)]
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+    /// Trust the authorities in this PEM file instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 }
 
 /// `weir demo`
@@ -199,6 +236,25 @@ impl Cli {
     }
 }
 
+/// Reads how long a silence is.
+fn silence(text: &str) -> Result<Duration, String> {
+    let silence = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let bounds = Duration::from_secs(1)..=Duration::from_hours(1);
+    if bounds.contains(&silence) {
+        Ok(silence)
+    } else {
+        Err("it must be from 1s to 1h".to_owned())
+    }
+}
+
+/// Reads a field of a request.
+fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("it has no colon")?;
+    let name = HeaderName::from_str(name.trim()).map_err(|error| error.to_string())?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
+    Ok((name, value))
+}
+
 /// Reads an output by its name; the registry says which there are.
 fn outputs() -> impl TypedValueParser<Value = &'static Output> {
     let names = output::OUTPUTS.iter().map(|output| output.name);
@@ -217,12 +273,15 @@ const CONFIG: &str = "proxy.toml";
 
 const DEMO_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
+const PROBE_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 const EXAMPLES: &str = "\
 Examples:
   weir demo                         try it, with nothing to set up
   weir check                        what is wrong in proxy.toml?
   weir run --config /etc/weir.toml  serve
   weir convert --from ndjson        turn standard input into events
+  weir probe https://example.com/a  who buffers, cuts or compresses my streams?
 
 Every key of the configuration stands in proxy.toml.example with its default and range.
 Exit codes: 0 done, 64 wrong usage, 65 broken input (convert), 78 wrong configuration, 1 else.";
@@ -236,6 +295,18 @@ Examples:
   weir convert --from multipart --content-type 'multipart/mixed; boundary=\"-\"' < reply
 
 Ends with 65 where the input is broken or cut; the whole events before that are written.";
+
+const PROBE_EXAMPLES: &str = "\
+Examples:
+  weir probe --serve --address 0.0.0.0:9000     in place of the backend, behind every hop
+  weir probe https://example.com/events         from where clients are
+  weir probe --silence 5m --json https://example.com/events
+
+It checks whether a hop holds back the head or events, compresses without flushing, cuts silence and after
+how long, makes cut streams look complete, reads on for clients that have left, or changes requests. It
+asks over HTTP/1.1. The backend answers on every path and tells whoever asks the fields of its own request.
+
+Ends with 0 where nothing is wrong, and with 1 where something is or the URL cannot be opened.";
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tikv_jemallocator::Jemalloc;
-use weir::cli::{Cli, Command, Exit, check, convert, demo, progress, run};
+use weir::cli::{Cli, Command, Exit, check, convert, demo, probe, progress, run};
 
 /// Gives back to the system, within seconds, what streams that have ended held; the C library's keeps it.
 #[global_allocator]
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             convert::command(&args, input, &mut output, &mut errors)
         }
         Command::Demo(args) => demo::run(&args, &mut output, &mut errors),
+        Command::Probe(args) => probe::run(&args, &mut output, &mut errors),
         Command::Run(args) => run::run(&args, &mut output, &mut errors),
     };
     exit.into()

@@ -29,6 +29,7 @@ use http::{Method, Request, StatusCode, uri::Scheme};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+pub(crate) use self::connect::Connector;
 pub use self::{
     bridge::Bridge,
     connect::{TrustError, trust},
@@ -38,7 +39,7 @@ pub use self::{
     shared::Shared,
 };
 use self::{
-    connect::{ConnectError, Connector, Io},
+    connect::{ConnectError, Io},
     http1::Asked,
     key::Key,
     source::Scratch,

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs, path::PathBuf};
 
-use super::{CheckArgs, Cli, Command, Exit, check};
+use super::{CheckArgs, Cli, Command, Exit, check, probe};
 
 /// Checks what a command line means, as the debug form of its command, or the exit code it ends with.
 fn check_line(line: &str, expected: Result<&str, Exit>) {
@@ -75,8 +75,59 @@ fn command_lines() {
 }
 
 #[test]
+fn command_lines_of_probe() {
+    check_line(
+        "weir probe http://a/b --silence 2m --header a:b",
+        Ok(
+            r#"Probe(ProbeArgs { url: Some(http://a/b), serve: false, address: 127.0.0.1:0, json: false, silence: 120s, fields: [("a", "b")], ca: None })"#,
+        ),
+    );
+    check_line(
+        "weir probe --serve --address [::1]:9",
+        Ok(
+            "Probe(ProbeArgs { url: None, serve: true, address: [::1]:9, json: false, silence: 65s, fields: [], ca: None })",
+        ),
+    );
+    for wrong in [
+        "weir probe",
+        "weir probe --serve http://a/",
+        "weir probe http://a/ --silence 0s",
+        "weir probe http://a/ --silence 2h",
+        "weir probe http://a/ --header a",
+    ] {
+        check_line(wrong, Err(Exit::Usage));
+    }
+}
+
+#[test]
 fn clap_finds_the_definition_sound() {
     <Cli as clap::CommandFactory>::command().debug_assert();
+}
+
+#[test]
+fn what_cannot_be_probed_ends_with_its_exit_code() {
+    for (line, expected, says) in [
+        (
+            "weir probe ftp://a/",
+            Exit::Usage,
+            "must begin with http://",
+        ),
+        ("weir probe /a", Exit::Usage, "must begin with http://"),
+        (
+            "weir probe https://a/ --ca /nowhere.pem",
+            Exit::Failure,
+            "/nowhere.pem",
+        ),
+    ] {
+        let cli = Cli::read(line.split(' ').map(OsString::from)).unwrap();
+        let Command::Probe(args) = cli.command() else {
+            panic!("{line}");
+        };
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        assert_eq!(probe::run(&args, &mut output, &mut errors), expected);
+        let errors = String::from_utf8(errors).unwrap();
+        assert!(errors.contains(says) && output.is_empty(), "{errors}");
+    }
 }
 
 /// A file in a directory of its own, which goes when the first part is dropped.

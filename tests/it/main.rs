@@ -20,6 +20,7 @@ mod metrics;
 mod outputs;
 mod polled_upstreams;
 mod presets;
+mod probe;
 mod process;
 mod reload;
 mod replies;
