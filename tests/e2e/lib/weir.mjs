@@ -40,6 +40,23 @@ export async function convert(t, from, file, ...args) {
   return { lines, errors: child.errors, code };
 }
 
+/** Runs `weir probe --serve` on a free port; gives its address. */
+export async function startProbeBackend(t) {
+  const child = new Child(t, binary(), ["probe", "--serve"]);
+  const [, address] = await child.match(/^listening (.*)$/);
+  return address;
+}
+
+/** Runs `weir probe` on a URL; gives its exit code and the document that it wrote. */
+export async function probe(t, url, args) {
+  const child = new Child(t, binary(), ["probe", "--json", ...args, url]);
+  const { code } = await within(child.exited, "the end of weir probe", 60_000);
+  let text = "";
+  for (let line = await child.line(); line !== null; line = await child.line()) text += line;
+  if (text === "") throw new Error(child.errors);
+  return { code, report: JSON.parse(text) };
+}
+
 function binary() {
   if (process.env.WEIR_BIN) return path.resolve(process.env.WEIR_BIN);
   const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
