@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use h2::Reason;
 use http::Request;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 
 use crate::support::{
     Weir,
     backend::Backend,
     client::Client,
     client2::{Client2, Response2},
-    soon,
-    websocket::Server,
+    soon, tls,
+    websocket::{self, Server},
 };
 
 const TAKES_EVENTS: &str = "Accept: text/event-stream\r\n";
@@ -152,6 +155,34 @@ async fn a_subprotocol_is_asked_for_and_must_be_agreed_upon() {
             server.connection().closed().await;
         }
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_may_be_reached_over_tls() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let certificate = tls::certificate(directory.path(), "up", &["up.test"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let upstream = format!(
+        "endpoints = [\"https://{}\"]\nhttp = \"auto\"\nwebsocket = true\n\
+         tls = {{ ca = \"{}\", server_name = \"up.test\" }}",
+        listener.local_addr().expect("a bound port"),
+        directory.path().join("up.pem").display()
+    );
+    let weir = Weir::upstream(&upstream, "");
+    let mut client = Client::get(weir.address(), "/feed", TAKES_EVENTS).await;
+    let (stream, _) = soon("a connection", listener.accept()).await.expect("one");
+    let stream = tls::accept(stream, &certificate, &["h2", "http/1.1"]);
+    let stream = stream.await.expect("TLS");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let read = async {
+        assert_eq!(client.head().await.status, 200);
+        assert_eq!(client.chunk().await.as_deref(), Some("data: over TLS\n\n"));
+        drop(client);
+    };
+    let ((request, rest), ()) = tokio::join!(websocket::serve_once(stream, "over TLS"), read);
+    assert!(request.starts_with("GET /feed HTTP/1.1\r\n"), "{request}");
+    // A masked close frame.
+    assert_eq!((rest.len(), rest[0], rest[1]), (8, 0x88, 0x82), "{rest:?}");
 }
 
 /// Both versions end with this code in the error, after this event; `None` is a complete end.

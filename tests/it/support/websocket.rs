@@ -1,8 +1,12 @@
 //! A server that speaks WebSocket as it is told, frame by frame.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tungstenite::handshake::derive_accept_key;
 
-use super::backend::{Backend, Connection};
+use super::{
+    backend::{Backend, Connection},
+    soon, tls,
+};
 
 /// An open WebSocket from the proxy.
 pub struct Server {
@@ -17,14 +21,7 @@ impl Server {
     pub async fn accept(backend: &Backend, fields: &str) -> Self {
         let mut connection = backend.accept().await;
         let request = String::from_utf8(connection.head_bytes().await).expect("text");
-        let key = field(&request, "sec-websocket-key").expect("a key");
-        let accept = derive_accept_key(key.as_bytes());
-        connection
-            .send(format!(
-                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
-            ))
-            .await;
+        connection.send(agreement(&request, fields)).await;
         Self {
             connection,
             request,
@@ -87,6 +84,36 @@ impl Server {
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
+}
+
+/// Agrees to the handshake that comes over this connection, sends a text message and takes what comes
+/// until the proxy closes: the handshake, and all that came behind it.
+pub async fn serve_once(mut stream: tls::ServerStream, text: &str) -> (String, Vec<u8>) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let byte = soon("a handshake", stream.read_u8()).await;
+        request.push(byte.expect("a handshake"));
+    }
+    let request = String::from_utf8(request).expect("text");
+    let mut answer = agreement(&request, "").into_bytes();
+    answer.extend([0x81, u8::try_from(text.len()).expect("a short text")]);
+    answer.extend(text.as_bytes());
+    stream.write_all(&answer).await.expect("an open connection");
+    stream.flush().await.expect("an open connection");
+    let mut rest = Vec::new();
+    // An end without a farewell of TLS is as good.
+    drop(soon("the proxy to close", stream.read_to_end(&mut rest)).await);
+    (request, rest)
+}
+
+/// The 101 that agrees to a handshake.
+fn agreement(request: &str, fields: &str) -> String {
+    let key = field(request, "sec-websocket-key").expect("a key");
+    let accept = derive_accept_key(key.as_bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
+    )
 }
 
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
