@@ -103,7 +103,7 @@ pub fn run(args: &ProbeArgs, output: &mut impl Write, errors: &mut impl Write) -
         ..Pace::default()
     };
     let progress = Progress::start(args.silence);
-    let examined = runtime.block_on(examine(&target, &pace, &|check| progress.done(check)));
+    let examined = runtime.block_on(examine(&target, &pace, &|_| progress.done()));
     drop(progress);
     let report = match examined {
         Ok(report) => report,
@@ -166,7 +166,7 @@ impl Progress {
         progress
     }
 
-    fn done(&self, _check: Check) {
+    fn done(&self) {
         self.left.set(self.left.get().saturating_sub(1));
         self.show();
     }

@@ -242,7 +242,9 @@ impl Writer {
         (out, out_bytes_max): (&mut Vec<u8>, usize),
     ) -> Result<u64, DecodeError> {
         let mut events = 0;
-        while out.len() < out_bytes_max && self.meaning == Meaning::GoesOn {
+        // Once more behind the last byte, however full `out` is: what a decoder has lent it lets go of only
+        // then, and an idle stream holds nothing.
+        while (out.len() < out_bytes_max || input.is_empty()) && self.meaning == Meaning::GoesOn {
             // A borrow of its own for each record: `Decoder::next` ties its own borrow to the input's.
             let mut rest = *input;
             match decoder.next(&mut rest) {

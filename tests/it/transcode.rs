@@ -383,6 +383,29 @@ fn behind_the_record_that_ends_the_stream_nothing_is_written() {
     }
 }
 
+/// A decoder lets go of what it has lent when it is called again: a long record must not stay in memory
+/// until more comes.
+#[test]
+fn the_last_record_is_let_go_of_however_full_the_output_is() {
+    let connect = by_name("connect").unwrap();
+    let mut transcoder = open(connect, &mapping::Settings::default(), 1 << 20);
+    let end = br#"{"error":{"code":"unavailable"}}"#;
+    let length = u8::try_from(end.len()).unwrap();
+    let input = [&[2, 0, 0, 0, length][..], end].concat();
+    let (mut rest, mut out) = (&input[..], Vec::new());
+    // What is behind the record is told by that very call.
+    let pushed = transcoder.push(&mut rest, &mut out, 1);
+    assert!(
+        matches!(pushed, Err(DecodeError::Reported { .. })),
+        "{pushed:?}"
+    );
+    assert!(
+        out.starts_with(b"event: error\ndata: {"),
+        "{}",
+        out.escape_ascii()
+    );
+}
+
 #[test]
 fn output_passes_its_bound_by_one_event_at_most() {
     let input = "{\"n\":1}\n".repeat(1000);

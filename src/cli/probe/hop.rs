@@ -158,7 +158,7 @@ const ADVICE: &[(Hop, Trouble, &str)] = &[
     (
         Hop::Envoy,
         Trouble::CutsSilence,
-        "timeout: 0s and idle_timeout: 0s on the route (15s and stream_idle_timeout by default)",
+        "timeout: 0s and idle_timeout: 0s on the route (15s, and stream_idle_timeout, by default)",
     ),
     (
         Hop::Caddy,
@@ -173,7 +173,7 @@ const ADVICE: &[(Hop, Trouble, &str)] = &[
     (
         Hop::Caddy,
         Trouble::CutsSilence,
-        "read_timeout of the transport, and stream_timeout",
+        "read_timeout of the transport (off by default)",
     ),
     (
         Hop::Caddy,
@@ -199,7 +199,7 @@ const ADVICE: &[(Hop, Trouble, &str)] = &[
     (
         Hop::Iis,
         Trouble::Buffers,
-        "Response buffer threshold 0 in the server proxy settings of ARR",
+        "Response buffer threshold 0 in the server proxy settings of ARR (256 KB by default)",
     ),
     (
         Hop::Iis,
@@ -264,7 +264,7 @@ const ADVICE: &[(Hop, Trouble, &str)] = &[
     (
         Hop::Fastly,
         Trouble::CutsSilence,
-        "the backend's between bytes timeout (10s by default)",
+        "the backend's between bytes timeout",
     ),
     (
         Hop::Aws,

@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Pace, Report, Target,
-    client::{OpenError, Stream},
+    client::OpenError,
     finding::{Check, Finding, Verdict},
     foreign,
     hop::Hop,
     request::{Greeting, request},
     script::{Ask, Plan},
-    trace::{Outcome, Trace},
+    trace::Outcome,
     verdict::{self, Events, Left, Silence, Usual},
 };
 
@@ -237,9 +237,8 @@ impl Probe<'_> {
     async fn play(&self, plan: Plan, fields: &[(HeaderName, &'static str)]) -> Outcome {
         let limit = plan.duration() + self.pace.reply;
         let ask = Some(Ask::Stream(plan));
-        let stream: Stream = self.target.open(ask, fields, limit).await?;
-        let trace: Trace = stream.into_trace(limit).await;
-        Ok(trace)
+        let stream = self.target.open(ask, fields, limit).await?;
+        Ok(stream.into_trace(limit).await)
     }
 }
 
