@@ -175,11 +175,16 @@ impl Running {
         let generation = Generation::build(number, &config, before, &self.metrics)?;
         let waiting = self.waiting(&config);
         let mut prepared = Vec::new();
+        // Several listeners may ask for any port: each keeps one of those that were found.
+        let mut is_kept = vec![false; self.listeners.len()];
         for settings in config.listeners {
-            let old = self.listeners.iter();
-            let old = old.clone().position(|old| old.is_at(&settings.address));
+            let mut old = self.listeners.iter().zip(&is_kept);
+            let old = old.position(|(old, is_kept)| !is_kept && old.is_at(&settings.address));
             prepared.push(match old {
-                Some(old) => Listening::Kept(old, Offer::new(settings)?),
+                Some(old) => {
+                    is_kept[old] = true;
+                    Listening::Kept(old, Offer::new(settings)?)
+                }
                 None => Listening::Opened(Bound::open(settings, self.workers.len())?),
             });
         }

@@ -104,6 +104,30 @@ async fn listeners_come_and_go_and_their_streams_stay() {
 }
 
 #[tokio::test]
+async fn listeners_on_any_port_keep_theirs() {
+    let backend = Backend::bind().await;
+    let two = format!(
+        "[[listener]]\naddress = \"{ANY}\"\n{}",
+        config(ANY, &backend.endpoint(), "a")
+    );
+    let mut weir = Weir::start(&two);
+    let before = weir.addresses.clone();
+    weir.reload(&two).await.unwrap();
+    assert_eq!(weir.addresses, before);
+    for address in &before {
+        let mut client = Client::get(address, "/", "").await;
+        let mut upstream = backend.stream(NDJSON).await;
+        client.head().await;
+        upstream.chunk("1\n").await;
+        assert_eq!(
+            client.chunk().await.as_deref(),
+            Some("event: a\ndata: 1\n\n")
+        );
+        upstream.end().await;
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_built_changes_nothing() {
     let backend = Backend::bind().await;
     let good = config(ANY, &backend.endpoint(), "a");
