@@ -57,7 +57,8 @@ export async function probe(t, url, args) {
   return { code, report: JSON.parse(text) };
 }
 
-function binary() {
+/** The path of the binary under test. */
+export function binary() {
   if (process.env.WEIR_BIN) return path.resolve(process.env.WEIR_BIN);
   const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
   const target = process.env.CARGO_TARGET_DIR ?? path.join(root, "target");
