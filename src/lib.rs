@@ -56,13 +56,16 @@
 //!   the last bytes are on the wire, what must go on while the body is not polled. The edge looks at the
 //!   socket beneath hyper, so that a client that leaves is seen although it pipelined.
 //! - **One timer a stream** ([`alarm`]), never moved by an event.
+//! - **A lane of counts a worker** ([`telemetry::metrics`]): no core waits for another to count.
+//! - **What does not stream is made to** (`upstream/poll.rs`, `upstream/websocket.rs`): a bridge is a source of
+//!   records like any reply's body.
 //!
 //! # Where everything is
 //!
 //! | module | answers the question | level |
 //! |---|---|---|
 //! | [`cli`] | what can the command line do? | 8 |
-//! | [`app`] | how are the parts built, joined and stopped? | 7 |
+//! | [`app`] | how are the parts built, joined, reloaded and stopped? | 7 |
 //! | [`config`] | what may a file say, and what is wrong with this one? | 6 |
 //! | [`edge`] | how does a connection come in, and when must it go? | 5 |
 //! | [`admin`] | what do operators ask? | 5 |
@@ -75,7 +78,7 @@
 //! | [`drain`] | how does everyone learn that we stop? | 1 |
 //! | [`alarm`] | when is a task woken although nothing comes? | 1 |
 //! | [`pem`] | what certificates and keys does a PEM file hold? | 1 |
-//! | [`telemetry`] | where do logs go? | 1 |
+//! | [`telemetry`] | where do logs go, and what is counted? | 1 |
 //!
 //! A module names only modules of its own or a lower level, and only `main`, [`cli`] and [`app`] name
 //! [`config`]: each component defines its own `Settings`, and the configuration fills them. A test holds
