@@ -5,6 +5,7 @@
 pub mod body;
 mod bridge;
 mod coding;
+mod conversion;
 mod ending;
 mod headers;
 mod inflated;
@@ -28,31 +29,24 @@ use tokio::time::Instant;
 
 use self::{
     body::{Buffers, ResponseBody},
+    conversion::{Conversion, any_framing, open_late, plain},
     ending::{Ending, Fault},
-    inflated::Inflated,
     link::StreamLink,
     negotiate::{Chosen, Plan, Wants},
     record::{Record, Written},
-    relay::{Feed, Opened, Parts, Relay},
+    relay::{Feed, Parts, Relay},
 };
 use crate::{
     drain::Drain,
     error::{Kind, Refusal},
     route::{
-        self, From, Policy, To,
+        self, To,
         table::{Asked, Table},
     },
     telemetry::metrics::WorkerMetrics,
-    transcode::{
-        compress::{Coding, Press},
-        framing::{FRAMINGS, Framing, Opening},
-        inflate::Inflater,
-        output::Output,
-        transcoder::{Transcoder, Turn},
-    },
+    transcode::compress::{Coding, Press},
     upstream::{
         Reply, UpgradeReply, Upstream,
-        source::SharedSource,
         upload::{Upload, UploadWatch},
     },
 };
@@ -88,14 +82,6 @@ struct Exchange {
     version: Version,
     link: Rc<StreamLink>,
     upload: Rc<UploadWatch>,
-}
-
-/// What turns a reply into what the client is written.
-struct Conversion {
-    transcoder: Transcoder,
-    output: &'static Output,
-    /// Its type, by the name that the client used.
-    media_type: &'static str,
 }
 
 /// A reply on its way, within the route's time limit.
@@ -387,89 +373,6 @@ fn blame(refusal: Refusal, upload: &UploadWatch) -> Refusal {
         return Refusal::new(Kind::BadRequest, detail);
     }
     refusal
-}
-
-/// The source of a reply's plain bytes; the source as it was where its content coding is unknown.
-fn plain(
-    headers: &HeaderMap,
-    source: Option<SharedSource>,
-) -> Result<Option<SharedSource>, Option<SharedSource>> {
-    let Some(coded) = source else { return Ok(None) };
-    let codings: Vec<_> = headers.get_all(header::CONTENT_ENCODING).iter().collect();
-    let coding = match codings.as_slice() {
-        [] => return Ok(Some(coded)),
-        [coding] => coding.to_str().unwrap_or_default().trim(),
-        _ => return Err(Some(coded)),
-    };
-    if coding.eq_ignore_ascii_case("identity") {
-        return Ok(Some(coded));
-    }
-    match Inflater::for_coding(coding) {
-        Some(inflater) => Ok(Some(Rc::new(RefCell::new(Inflated::new(coded, inflater))))),
-        None => Err(Some(coded)),
-    }
-}
-
-/// What the relay needs of a reply that came after the response's head.
-fn open_late(
-    policy: &Policy,
-    wants: &Wants,
-    chosen: Chosen,
-    reply: Reply,
-) -> Result<Opened, Fault> {
-    let fault = |message: String| Fault::new(Ending::UpstreamError, message);
-    let Reply {
-        head,
-        source,
-        framing,
-        endpoint,
-        lease,
-    } = reply;
-    if !head.status.is_success() {
-        return Err(fault(format!("the upstream answered {}", head.status)));
-    }
-    let Some(framing) = negotiate::convertible(policy, wants, &head, framing) else {
-        let media_type = negotiate::media_type(&head.headers);
-        return Err(fault(format!(
-            "the upstream's reply is of the type {media_type:?}, which this route does not convert"
-        )));
-    };
-    let source = plain(&head.headers, source)
-        .map_err(|_| fault("the upstream's reply has an unknown content coding".to_owned()))?;
-    Ok(Opened {
-        source,
-        transcoder: Conversion::new(policy, framing, chosen, &head.headers).transcoder,
-        endpoint,
-        lease,
-    })
-}
-
-impl Conversion {
-    fn new(policy: &Policy, from: &'static Framing, chosen: Chosen, reply: &HeaderMap) -> Self {
-        let opening = Opening {
-            record_bytes_max: policy.limits.record_bytes_max,
-            content_type: negotiate::content_type(reply),
-        };
-        let turn = Turn {
-            from,
-            opening,
-            charset: policy.charset,
-            to: chosen.output,
-        };
-        Self {
-            transcoder: Transcoder::new(&turn, &policy.event),
-            output: chosen.output,
-            media_type: chosen.media_type,
-        }
-    }
-}
-
-/// A framing to write heartbeats and errors with before the reply's own is known.
-fn any_framing(policy: &Policy) -> &'static Framing {
-    match policy.from {
-        From::Framing(framing) => framing,
-        From::Auto => FRAMINGS[0],
-    }
 }
 
 fn refuse(refusal: &Refusal, mut record: Record) -> Response<ResponseBody> {
