@@ -3,7 +3,6 @@
 //! It speaks as a legacy backend does: newline-delimited JSON, no heartbeats, no events.
 
 use std::{
-    convert::Infallible,
     io,
     net::{Ipv4Addr, SocketAddr},
     pin::Pin,
@@ -18,16 +17,15 @@ use http::{
 };
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::watch,
     time::{Instant, Sleep},
 };
 
 use super::script::{Act, Step, Steps, steps};
+use crate::cli::serving::serve;
 
 /// Starts the demo's backend on a free port of 127.0.0.1; it accepts connections on return.
 ///
@@ -51,7 +49,7 @@ pub fn start_backend() -> io::Result<Backend> {
         .spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = accept(listener, open_streams) => {}
+                    () = serve(listener, move |request| respond(request, &open_streams)) => {}
                     // The sender is never used: its end is the signal.
                     _ = stopped.changed() => {}
                 }
@@ -95,39 +93,6 @@ impl Drop for Backend {
             let _ = thread.join();
         }
     }
-}
-
-/// Serves every connection until the runtime ends.
-async fn accept(listener: TcpListener, open_streams: watch::Sender<usize>) {
-    loop {
-        match listener.accept().await {
-            Ok((socket, _)) => {
-                tokio::spawn(serve(socket, open_streams.clone()));
-            }
-            Err(error) => {
-                // Out of file descriptors, most likely: give the open streams time to return some.
-                tracing::warn!(%error, "The demo's backend could not accept a connection.");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Serves one connection. A client that leaves drops the body of its stream, and with it the stream.
-async fn serve(socket: TcpStream, open_streams: watch::Sender<usize>) {
-    // Without it a small record may wait for the acknowledgement of the one before.
-    if socket.set_nodelay(true).is_err() {
-        return;
-    }
-    let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(&request, &open_streams);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    // An error is a client that left, or our own cut: both are what the demo shows.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(socket), service)
-        .await;
 }
 
 /// Answers one request.
@@ -240,7 +205,6 @@ impl Drop for Played {
 #[error("cut on purpose")]
 struct CutError;
 
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 const NDJSON: &str = "application/x-ndjson";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";

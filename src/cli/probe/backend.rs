@@ -5,7 +5,6 @@
 
 use std::{
     collections::VecDeque,
-    convert::Infallible,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -21,16 +20,15 @@ use http::{
 };
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::{
-    net::{TcpListener, TcpStream},
-    time::{Instant, Sleep, sleep, sleep_until},
+    net::TcpListener,
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::script::{Ask, Plan, Step, Steps};
+use crate::cli::serving::serve;
 
 /// The backend that a probe is asked to find behind all hops.
 #[derive(Debug)]
@@ -83,36 +81,9 @@ impl Backend {
 
     /// Serves every connection until it is dropped.
     pub async fn serve(self) {
-        loop {
-            match self.listener.accept().await {
-                Ok((socket, _)) => {
-                    tokio::spawn(serve(socket, Arc::clone(&self.shared)));
-                }
-                Err(error) => {
-                    // Out of file descriptors, most likely: give the open streams time to return some.
-                    tracing::warn!(%error, "The probe's backend could not accept a connection.");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+        let shared = self.shared;
+        serve(self.listener, move |request| respond(request, &shared)).await;
     }
-}
-
-/// Serves one connection. A client that leaves drops the body of its stream.
-async fn serve(socket: TcpStream, shared: Arc<Shared>) {
-    // Without it a small event may wait for the acknowledgement of the one before.
-    if socket.set_nodelay(true).is_err() {
-        return;
-    }
-    let service = service_fn(move |request: Request<Incoming>| {
-        let response = respond(&request, &shared);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    // An error is a client that left, or our own cut: both are on purpose.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(socket), service)
-        .await;
 }
 
 /// Answers one request: with a stream, or with one event that tells something.
@@ -291,5 +262,4 @@ pub(super) const HINTS: [(&str, &str); 3] = [
     ("cache-control", "no-cache, no-transform"),
 ];
 const EVENT_STREAM: &str = "text/event-stream";
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const SEEN_MAX: usize = 1024;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use http_body_util::Empty;
-use hyper::client::conn::http1 as client;
+use hyper::{body::Incoming, client::conn::http1 as client};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 
 use super::*;
 
