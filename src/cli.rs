@@ -8,6 +8,7 @@ pub mod log;
 pub mod probe;
 pub mod progress;
 pub mod run;
+mod serving;
 
 use std::{
     ffi::OsString,

@@ -46,10 +46,20 @@ pub fn elements(raw: &[u8]) -> Option<Elements<'_>> {
 /// it, whose values lie at most [`NESTING_MAX`] deep.
 #[must_use]
 pub fn is_text(text: &[u8]) -> bool {
+    is_text_within(text, NESTING_MAX)
+}
+
+/// Whether `text` is such a text also as the value of a member, which lies one deeper.
+#[must_use]
+pub fn is_member(text: &[u8]) -> bool {
+    is_text_within(text, NESTING_MAX - 1)
+}
+
+fn is_text_within(text: &[u8], nesting_max: usize) -> bool {
     let Ok(characters) = std::str::from_utf8(text) else {
         return false;
     };
-    serde_json::from_str::<IgnoredAny>(characters).is_ok() && scan::depth_max(text) <= NESTING_MAX
+    serde_json::from_str::<IgnoredAny>(characters).is_ok() && scan::depth_max(text) <= nesting_max
 }
 
 /// Whether `raw` can stand on one line as it is; else [`minify`] makes it so.

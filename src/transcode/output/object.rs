@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use memchr::memchr2;
-
 use super::Event;
 use crate::transcode::json;
 
@@ -81,7 +79,7 @@ pub(super) fn stream_error(code: &str, message: &str, out: &mut Vec<u8>) {
 
 /// Appends data as a member's value.
 fn value(data: &[u8], out: &mut Vec<u8>) {
-    if json::is_text(data) {
+    if json::is_member(data) {
         raw(data, out);
     } else {
         string(&String::from_utf8_lossy(data), out);
@@ -91,10 +89,10 @@ fn value(data: &[u8], out: &mut Vec<u8>) {
 /// Appends a JSON text as one line.
 fn raw(text: &[u8], out: &mut Vec<u8>) {
     let text = text.trim_ascii();
-    if memchr2(b'\n', b'\r', text).is_some() {
-        json::minify(text, out);
-    } else {
+    if json::is_one_line(text) {
         out.extend_from_slice(text);
+    } else {
+        json::minify(text, out);
     }
 }
 
@@ -151,6 +149,24 @@ mod tests {
             };
             assert_eq!(event(&it, &mut out), !written.is_empty());
             assert_eq!(String::from_utf8(out).unwrap(), written, "{it:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_however_deep_the_data_is() {
+        for depth in 120..135 {
+            let data = [vec![b'['; depth], vec![b']'; depth]].concat();
+            for name in [None, FieldText::sanitize(&b"tick"[..])] {
+                let mut out = Vec::new();
+                let it = Event {
+                    data: Some(&data),
+                    name,
+                    ..Event::default()
+                };
+                assert!(event(&it, &mut out));
+                let read = serde_json::from_slice::<serde_json::Value>(&out);
+                assert!(read.is_ok(), "{depth} {it:?}: {read:?}");
+            }
         }
     }
 }
