@@ -67,6 +67,24 @@ async fn a_close_without_the_last_record_is_no_end() {
 }
 
 #[tokio::test]
+async fn a_cut_behind_the_framings_own_end_takes_nothing_away() {
+    let route = "from = \"json-array\"\nend = { event = { data = \"bye\" } }";
+    for (array, is_whole) in [("[1]", true), ("[1,", false)] {
+        let (backend, weir) = proxied(route).await;
+        let mut client = Client::get(weir.address(), "/", "").await;
+        let mut upstream = backend.stream("application/json").await;
+        client.head().await;
+        upstream.chunk(array).await;
+        assert_eq!(client.chunk().await.as_deref(), Some("data: 1\n\n"));
+        drop(upstream);
+        let (text, is_complete) = client.rest_or_last_chunk().await;
+        assert_eq!(is_complete, is_whole, "{text}");
+        assert_eq!(text.contains("data: bye\n\n"), is_whole, "{text}");
+        assert_eq!(text.contains("upstream_truncated"), !is_whole, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn an_end_event_alone_follows_the_upstreams_own_end() {
     let (backend, weir) = proxied("end = { event = { data = \"bye\" } }").await;
     let mut client = Client::get(weir.address(), "/", "").await;

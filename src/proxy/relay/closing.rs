@@ -3,9 +3,12 @@
 use http::HeaderMap;
 
 use super::{Feed, Phase, Relay};
-use crate::proxy::{
-    ending::{Ending, Fault},
-    timers::Alarm,
+use crate::{
+    proxy::{
+        ending::{Ending, Fault},
+        timers::Alarm,
+    },
+    transcode::framing::EndOfInput,
 };
 
 impl Relay {
@@ -52,10 +55,14 @@ impl Relay {
             fault.ending,
             Ending::UpstreamTruncated | Ending::IdleTimeout
         );
-        if is_cut && transcoder.has_ended() {
+        // Behind the framing's own end nothing is missing but what the route says at the end.
+        let has_ended = is_cut && transcoder.has_ended();
+        if has_ended && self.finish(EndOfInput::Verified, out).is_ok() {
             return self.end(Ending::Complete, None);
         }
-        transcoder.error(fault.ending.code(), &fault.message, out);
+        if let Some(transcoder) = &self.parts.transcoder {
+            transcoder.error(fault.ending.code(), &fault.message, out);
+        }
         self.close(fault.ending, None, true);
     }
 
