@@ -80,11 +80,11 @@ fn metrics(proxy: &Proxy) -> Response<Full<Bytes>> {
     let serving = Rc::clone(&proxy.serving.borrow());
     let mut endpoints = Vec::new();
     for (name, upstream) in &serving.upstreams {
-        for (address, streams) in upstream.loads() {
+        for member in upstream.members().iter() {
             endpoints.push(EndpointState {
                 upstream: name.clone(),
-                endpoint: address.to_string(),
-                streams,
+                endpoint: member.address.to_string(),
+                streams: member.open_streams(),
                 is_up: true,
             });
         }

@@ -1,14 +1,17 @@
 //! What do all workers share of one upstream?
 
 use std::sync::{
-    Arc,
+    Arc, PoisonError, RwLock,
     atomic::{AtomicUsize, Ordering},
 };
 
 use rustls::ClientConfig;
 
-use super::{Settings, TrustError, key, key::Key, trust};
+use super::{Settings, TrustError, key::Key, member::Member, trust};
 use crate::balance::{self, Candidate, Draw};
+
+/// The endpoints of an upstream at one time; another list takes its place where they change.
+pub type Members = Arc<[Arc<Member>]>;
 
 /// What all workers share of one upstream.
 #[derive(Debug)]
@@ -17,9 +20,7 @@ pub struct Shared {
     pub(super) trust: Option<Arc<ClientConfig>>,
     /// What the file of authorities held when it was read.
     authorities: Option<Vec<u8>>,
-    pub(super) open_streams: Vec<AtomicUsize>,
-    /// What tells each endpoint from the others in every process.
-    ids: Vec<u64>,
+    members: RwLock<Members>,
     turn: AtomicUsize,
 }
 
@@ -29,6 +30,8 @@ impl Shared {
     /// # Errors
     /// The certificates to trust cannot be used.
     pub fn new(settings: Settings) -> Result<Self, TrustError> {
+        let member = |address: &super::EndpointAddress| Arc::new(Member::new(address.clone()));
+        let members: Members = settings.endpoints.iter().map(member).collect();
         Ok(Self {
             trust: trust(&settings)?,
             authorities: settings
@@ -36,16 +39,7 @@ impl Shared {
                 .ca
                 .as_ref()
                 .and_then(|file| std::fs::read(file).ok()),
-            open_streams: settings
-                .endpoints
-                .iter()
-                .map(|_| AtomicUsize::new(0))
-                .collect(),
-            ids: settings
-                .endpoints
-                .iter()
-                .map(|address| key::hash(address.to_string().as_bytes()))
-                .collect(),
+            members: RwLock::new(members),
             turn: AtomicUsize::new(0),
             settings,
         })
@@ -57,24 +51,25 @@ impl Shared {
         self.settings == other.settings && self.authorities == other.authorities
     }
 
-    /// The endpoint whose turn it is among those that were not tried; for a key, the key's.
-    pub(super) fn choose(&self, is_tried: &[bool], key: Option<Key>) -> Option<usize> {
-        let endpoints = self.open_streams.iter().zip(&self.ids).zip(is_tried);
-        let candidates: Vec<Option<Candidate>> = endpoints
-            .map(|((open, &id), &is_tried)| {
-                (!is_tried).then(|| Candidate {
-                    open_streams: open.load(Ordering::Relaxed),
-                    weight: 1,
-                    id,
-                })
-            })
-            .collect();
+    /// The endpoints as they are now.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        // Nothing is done under this lock that could leave the list half changed.
+        Arc::clone(&self.members.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The endpoint whose turn it is among `candidates`; for a key, the key's.
+    pub(super) fn choose(
+        &self,
+        candidates: &[Option<Candidate>],
+        key: Option<Key>,
+    ) -> Option<usize> {
         let random = fastrand::u64(..);
         let draw = Draw {
             turn: self.turn.fetch_add(1, Ordering::Relaxed),
             random,
             key: key.map_or(random, |key| key.0),
         };
-        balance::choose(self.settings.balance, &candidates, draw)
+        balance::choose(self.settings.balance, candidates, draw)
     }
 }

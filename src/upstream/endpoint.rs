@@ -1,0 +1,122 @@
+//! How does one worker reach one endpoint?
+
+use std::{cell::Cell, rc::Rc, sync::Arc, task::Context};
+
+use tokio::time::{Instant, timeout};
+
+use super::{
+    HttpVersion, Settings,
+    connect::{ConnectError, Connector},
+    http1, http2,
+    member::Member,
+};
+
+/// One endpoint of an upstream, with the worker's connections to it.
+pub(super) struct Endpoint {
+    pub(super) member: Arc<Member>,
+    pub(super) label: Rc<str>,
+    pub(super) http1: Rc<http1::Pool>,
+    http2: http2::Pool,
+    /// Whether the endpoint speaks HTTP/2, once a connection has shown it.
+    is_http2: Cell<Option<bool>>,
+    /// Held while connecting to an endpoint that may share connections, so that one is made, not many.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+/// A connection that a request can be sent over.
+pub(super) enum Ready {
+    Http1(http1::Connection),
+    Http2(Rc<http2::Connection>),
+}
+
+/// One stream's place on an endpoint, given back when dropped.
+pub struct Lease {
+    pub(super) endpoint: Rc<Endpoint>,
+}
+
+impl Lease {
+    /// Takes a place.
+    pub(super) fn new(endpoint: Rc<Endpoint>) -> Self {
+        endpoint.member.begin();
+        Self { endpoint }
+    }
+
+    /// The endpoint's address, for logs.
+    #[must_use]
+    pub fn endpoint(&self) -> Rc<str> {
+        Rc::clone(&self.endpoint.label)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.endpoint.member.end();
+    }
+}
+
+impl Endpoint {
+    /// An endpoint without connections.
+    pub(super) fn new(member: Arc<Member>) -> Self {
+        Self {
+            label: member.address.to_string().into(),
+            member,
+            http1: Rc::default(),
+            http2: http2::Pool::default(),
+            is_http2: Cell::new(None),
+            connecting: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// A connection to it: one that is kept, or a new one.
+    pub(super) async fn ready(
+        &self,
+        connector: &Connector,
+        settings: &Settings,
+    ) -> Result<Ready, ConnectError> {
+        if let Some(connection) = self.http1.take().await {
+            return Ok(Ready::Http1(connection));
+        }
+        if let Some(connection) = self.http2.find() {
+            return Ok(Ready::Http2(connection));
+        }
+        let may_share = self.is_http2.get().unwrap_or(match settings.http {
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 | HttpVersion::Auto => true,
+        });
+        if !may_share {
+            return self.connect(connector).await;
+        }
+        // Waiting for another's attempt counts as connecting.
+        let limit = settings.connect_timeout;
+        timeout(limit, self.connect_shared(connector))
+            .await
+            .unwrap_or(Err(ConnectError::Timeout(limit)))
+    }
+
+    /// Closes what has been idle for too long and what the endpoint has closed.
+    pub(super) fn sweep(&self, cx: &mut Context<'_>, now: Instant) {
+        self.http1.sweep(cx, now);
+        self.http2.sweep();
+    }
+
+    /// Connects, unless somebody else does just that and the connection has room for both.
+    async fn connect_shared(&self, connector: &Connector) -> Result<Ready, ConnectError> {
+        let _one_at_a_time = self.connecting.lock().await;
+        if let Some(connection) = self.http2.find() {
+            return Ok(Ready::Http2(connection));
+        }
+        self.connect(connector).await
+    }
+
+    async fn connect(&self, connector: &Connector) -> Result<Ready, ConnectError> {
+        let connected = connector.connect(&self.member.address).await?;
+        self.is_http2.set(Some(connected.is_http2));
+        if connected.is_http2 {
+            let connection = self.http2.begin(connected.io).await;
+            return connection
+                .map(Ready::Http2)
+                .map_err(|error| ConnectError::Refused(error.to_string()));
+        }
+        Ok(Ready::Http1(http1::Connection::new(connected.io)))
+    }
+}
