@@ -18,7 +18,8 @@ use crate::{
         socket::{Accepting, BoundSocket},
     },
     proxy::Proxy,
-    telemetry::metrics::scrape::{self, EndpointState},
+    telemetry::metrics::scrape::{self, EndpointState, UpstreamState},
+    upstream::retry::Reason,
 };
 
 /// Answers operators as long as it is polled.
@@ -78,8 +79,17 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
 
 fn metrics(proxy: &Proxy) -> Response<Full<Bytes>> {
     let serving = Rc::clone(&proxy.serving.borrow());
-    let mut endpoints = Vec::new();
-    for (name, upstream) in &serving.upstreams {
+    let mut by_name: Vec<_> = serving.upstreams.iter().collect();
+    by_name.sort_by_key(|(name, _)| *name);
+    let (mut upstreams, mut endpoints) = (Vec::new(), Vec::new());
+    for (name, upstream) in by_name {
+        let retries = upstream.retries();
+        let done = |reason: Reason| (reason.name(), retries.done(reason));
+        upstreams.push(UpstreamState {
+            upstream: name.clone(),
+            retries: Reason::ALL.map(done).to_vec(),
+            retries_denied: retries.denied(),
+        });
         for member in upstream.members().iter() {
             endpoints.push(EndpointState {
                 upstream: name.clone(),
@@ -89,10 +99,7 @@ fn metrics(proxy: &Proxy) -> Response<Full<Bytes>> {
             });
         }
     }
-    endpoints.sort_by(|one, other| {
-        (&one.upstream, &one.endpoint).cmp(&(&other.upstream, &other.endpoint))
-    });
-    let text = scrape::text(proxy.metrics.metrics(), endpoints);
+    let text = scrape::text(proxy.metrics.metrics(), upstreams, endpoints);
     response(StatusCode::OK, scrape::CONTENT_TYPE, text.into())
 }
 

@@ -6,6 +6,7 @@
 mod attempt;
 mod bridge;
 mod connect;
+mod course;
 mod endpoint;
 mod http1;
 mod http2;
@@ -13,6 +14,7 @@ pub mod key;
 mod member;
 pub mod poll;
 mod reply;
+pub mod retry;
 mod settings;
 mod shared;
 pub mod source;
@@ -33,10 +35,11 @@ pub use self::{
     http1::Rewind,
     member::Member,
     reply::{Reply, UpgradeReply},
+    retry::RetrySettings,
     settings::{EndpointAddress, HttpVersion, Settings, TlsSettings},
     shared::{Members, Shared},
 };
-use self::{endpoint::Endpoint, key::Key, source::Scratch};
+use self::{endpoint::Endpoint, key::Key, retry::Retries, source::Scratch};
 use crate::balance;
 
 /// One worker's view of an upstream.
@@ -83,6 +86,12 @@ impl Upstream {
     #[must_use]
     pub fn members(&self) -> Members {
         self.shared.members()
+    }
+
+    /// How often another endpoint was asked.
+    #[must_use]
+    pub fn retries(&self) -> &Retries {
+        &self.shared.retries
     }
 
     /// Whether this is a view of that upstream.

@@ -100,6 +100,7 @@ pub(crate) static UPSTREAM: Schema = Schema {
         .or(r#""least-streams""#),
         key("hash", Kind::Section(&HASH)),
         duration("connect_timeout", "1ms", "5m").or(r#""5s""#),
+        key("retry", Kind::Section(&RETRY)),
         key("tls", Kind::Section(&UPSTREAM_TLS)),
         key("websocket", Kind::Switch(&WEBSOCKET)),
         key("poll", Kind::Section(&POLL)),
@@ -113,6 +114,19 @@ pub(crate) static HASH: Schema = Schema {
         key("header", Kind::Text("a field's name")),
         key("cookie", Kind::Text("a cookie's name")),
         key("query", Kind::Text("the name of a parameter of the query")),
+    ],
+};
+
+pub(crate) static RETRY: Schema = Schema {
+    title: "[upstream.NAME.retry]",
+    keys: &[
+        key("attempts", Kind::Count { from: 1, to: 16 }).or("3"),
+        key(
+            "on",
+            Kind::List(r#"a list of "reset" and of statuses such as "503""#),
+        )
+        .or(r#"["reset"]"#),
+        key("budget", Kind::Count { from: 0, to: 100 }).or("20"),
     ],
 };
 

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 
 use super::{address, bridges, keys, listeners::readable, pattern, section::Section};
 use crate::{
     balance::Method,
-    upstream::{EndpointAddress, HttpVersion, Settings, TlsSettings, key::HashBy},
+    upstream::{EndpointAddress, HttpVersion, RetrySettings, Settings, TlsSettings, key::HashBy},
 };
 
 /// Reads all upstreams in the order of the file, each with its section.
@@ -41,6 +41,7 @@ fn upstream(name: String, section: &Section<'_>, directory: &Path) -> Option<Set
     };
     let hash_by = hash_by(section);
     let connect_timeout = section.duration("connect_timeout");
+    let retry = retry(&section.section("retry"));
     let tls = section.section("tls");
     let tls = TlsSettings {
         ca: tls.text("ca", readable(directory)),
@@ -54,6 +55,7 @@ fn upstream(name: String, section: &Section<'_>, directory: &Path) -> Option<Set
         balance,
         hash_by,
         connect_timeout,
+        retry,
         tls,
         bridge,
     })
@@ -79,6 +81,34 @@ fn hash_by(section: &Section<'_>) -> Vec<HashBy> {
         chosen.push(HashBy::Peer);
     }
     chosen
+}
+
+fn retry(section: &Section<'_>) -> RetrySettings {
+    let mut settings = RetrySettings::default();
+    if let Some(attempts) = section.count("attempts") {
+        settings.attempts_max = attempts;
+    }
+    if let Some(percent) = section.count("budget") {
+        settings.budget_percent = u8::try_from(percent).unwrap_or(100);
+    }
+    if let Some(occasions) = section.texts("on", occasion) {
+        settings.is_after_reset = occasions.contains(&None);
+        settings.statuses = occasions.into_iter().flatten().collect();
+    }
+    settings
+}
+
+/// A status in whose place another endpoint is asked; `None` for a connection that is closed before.
+fn occasion(text: &str) -> Result<Option<StatusCode>, String> {
+    if text == "reset" {
+        return Ok(None);
+    }
+    let status = text.parse().ok().and_then(|status: StatusCode| {
+        let is_error = status.is_client_error() || status.is_server_error();
+        is_error.then_some(status)
+    });
+    let reason = || r#"it must be "reset" or a status from "400" to "599""#.to_owned();
+    status.map(Some).ok_or_else(reason)
 }
 
 fn check_endpoints(section: &Section<'_>, endpoints: &[EndpointAddress]) {

@@ -8,95 +8,81 @@ use tracing::debug;
 use super::{
     EndpointAddress, Reply, UpgradeReply, Upstream,
     connect::{ConnectError, Io},
-    endpoint::{Endpoint, Lease, Ready},
+    course::{Choice, Course, Why},
+    endpoint::{Lease, Ready},
     http1::{self, Asked, Rewind},
     http2,
-    key::Key,
+    retry::Reason,
     upload::Upload,
 };
 use crate::error::{Kind, Refusal};
 
-/// How often a request is sent again that no endpoint has seen, or that may be seen twice.
-const REPEATS_MAX: usize = 4;
-
-/// The endpoints that one request may still go to.
-struct Choice {
-    endpoints: Rc<[Rc<Endpoint>]>,
-    is_tried: Vec<bool>,
-    key: Option<Key>,
-}
-
-impl Choice {
-    /// All endpoints that there are now.
-    fn new(upstream: &Upstream, request: &Request<Upload>) -> Self {
-        let endpoints = upstream.endpoints();
-        Self {
-            is_tried: vec![false; endpoints.len()],
-            endpoints,
-            key: request.extensions().get::<Key>().copied(),
-        }
-    }
-
-    /// A place on the endpoint whose turn it is; `None` where all have been tried.
-    fn lease(&mut self, upstream: &Upstream) -> Option<Lease> {
-        let endpoints = self.endpoints.iter().zip(&self.is_tried);
-        let candidates: Vec<_> = endpoints
-            .map(|(endpoint, is_tried)| (!is_tried).then(|| endpoint.member.candidate()))
-            .collect();
-        let index = upstream.shared.choose(&candidates, self.key)?;
-        self.is_tried[index] = true;
-        Some(Lease::new(Rc::clone(&self.endpoints[index])))
-    }
-
-    /// Lets all be tried again.
-    fn reset(&mut self) {
-        self.is_tried.fill(false);
-    }
-}
-
 impl Upstream {
     /// Sends a request (target in origin form, with `Host`) to an endpoint and waits for its reply's head.
     ///
-    /// Another endpoint is tried where one cannot be connected to; a kept connection that turns out
-    /// to be closed is replaced (RFC 9112 §9.3.1). There is no time limit but that on connecting.
+    /// Another endpoint is asked where one cannot be connected to, and as [`RetrySettings`] say; a kept
+    /// connection that turns out to be closed is replaced (RFC 9112 §9.3.1). There is no time limit but that
+    /// on connecting.
+    ///
+    /// [`RetrySettings`]: super::RetrySettings
     ///
     /// # Errors
     /// No endpoint answered; the refusal says why the last one did not.
     pub async fn send(&self, mut request: Request<Upload>) -> Result<Reply, Refusal> {
-        let mut choice = Choice::new(self, &request);
-        let mut refusal = Refusal::new(Kind::ConnectFailed, "the upstream has no endpoint");
-        let mut repeats = 0;
-        while let Some(lease) = choice.lease(self) {
-            let ready = match lease
-                .endpoint
-                .ready(&self.connector, &self.shared.settings)
-                .await
-            {
-                Ok(ready) => ready,
-                Err(error) => {
-                    refusal = self.connect_failed(&lease, &error);
-                    continue;
-                }
-            };
-            let outcome = match ready {
-                Ready::Http1(connection) => self.send_http1(lease, connection, request).await,
-                Ready::Http2(connection) => send_http2(lease, &connection, request).await,
-            };
-            match outcome {
-                Err(Unsent::Again(again)) if repeats < REPEATS_MAX => {
-                    request = *again;
-                    repeats += 1;
-                    choice.reset();
-                }
-                Err(Unsent::Again(_)) => {
-                    let detail = "the upstream closed every connection before it replied";
-                    return Err(Refusal::new(Kind::Disconnected, detail));
-                }
-                Err(Unsent::Refused(refusal)) => return Err(refusal),
+        self.shared.retries.begin();
+        let mut course = Course::new(Choice::new(self, &request));
+        let Some(mut lease) = course.choice.lease(self) else {
+            return Err(no_endpoint());
+        };
+        loop {
+            let failed = match self.attempt(lease, request).await {
                 Ok(reply) => return Ok(reply),
+                Err(failed) => *failed,
+            };
+            let Some(again) = failed.again else {
+                return failed.end;
+            };
+            match course.next(self, failed.why) {
+                Some(next) => (lease, request) = (next, again),
+                None => return failed.end,
             }
         }
-        Err(refusal)
+    }
+
+    /// Sends the request to one endpoint.
+    async fn attempt(&self, lease: Lease, request: Request<Upload>) -> Result<Reply, Box<Failed>> {
+        let endpoint = &lease.endpoint;
+        let ready = match endpoint.ready(&self.connector, &self.shared.settings).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                let end = Err(self.connect_failed(&lease, &error));
+                let why = Why::Retry(Reason::Connect);
+                return Err(Failed::new(why, Some(request), end));
+            }
+        };
+        let is_needed = ready.may_be_stale() || self.endpoints().len() > 1;
+        let spare = (is_needed && request.body().is_empty()).then(|| repeat(&request));
+        let is_idempotent = request.method().is_idempotent();
+        // Whoever has seen a request may have done what it asks for (RFC 9110 §9.2.2).
+        let seen = |spare: Option<_>| spare.filter(|_| is_idempotent);
+        let sent = match ready {
+            Ready::Http1(connection) => self.send_http1(lease, connection, request).await,
+            Ready::Http2(connection) => send_http2(lease, &connection, request).await,
+        };
+        Err(match sent {
+            Ok(reply) if self.shared.retries.is_for(reply.head.status) => {
+                Failed::new(Why::Retry(Reason::Status), seen(spare), Ok(reply))
+            }
+            Ok(reply) => return Ok(reply),
+            Err(Unsent::Whole(request)) => Failed::new(Why::Stale, Some(*request), Err(closed())),
+            Err(Unsent::Stale) if is_idempotent => Failed::new(Why::Stale, spare, Err(closed())),
+            Err(Unsent::Unprocessed) => Failed::new(Why::Stale, spare, Err(closed())),
+            Err(Unsent::Stale) => Failed::new(Why::Stale, None, Err(lost())),
+            Err(Unsent::Lost(refusal)) => {
+                Failed::new(Why::Retry(Reason::Reset), seen(spare), Err(refusal))
+            }
+            Err(Unsent::Refused(refusal)) => Failed::new(Why::Stale, None, Err(refusal)),
+        })
     }
 
     /// Sends a request that may turn its connection into a tunnel, over HTTP/1.1 and a connection of its own.
@@ -105,7 +91,7 @@ impl Upstream {
     /// No endpoint answered.
     pub async fn send_upgrade(&self, request: Request<Upload>) -> Result<UpgradeReply, Refusal> {
         let mut choice = Choice::new(self, &request);
-        let mut refusal = Refusal::new(Kind::ConnectFailed, "the upstream has no endpoint");
+        let mut refusal = no_endpoint();
         let connector = self.connector.for_upgrade();
         while let Some(lease) = choice.lease(self) {
             let io = match connector.connect(&lease.endpoint.member.address).await {
@@ -137,22 +123,20 @@ impl Upstream {
         request: Request<Upload>,
     ) -> Result<Reply, Unsent> {
         let upload = request.body().watch();
-        let again = (connection.is_reused() && can_repeat(&request)).then(|| repeat(&request));
+        let is_reused = connection.is_reused();
         let asked = match *request.method() {
             Method::HEAD => Asked::Head,
             _ => Asked::Other,
         };
-        let answer = match connection.send(request, asked, &self.scratch).await {
-            Ok(answer) => answer,
-            Err(http1::SendError::Unsent(request)) => return Err(Unsent::Again(request)),
-            Err(error) => {
-                let is_unanswered = matches!(error, http1::SendError::Unanswered);
-                return Err(match again.filter(|_| is_unanswered) {
-                    Some(request) => Unsent::Again(Box::new(request)),
-                    None => Unsent::Refused(no_reply(&error)),
-                });
+        let answer = connection.send(request, asked, &self.scratch).await;
+        let answer = answer.map_err(|error| match error {
+            http1::SendError::Unsent(request) => Unsent::Whole(request),
+            http1::SendError::Unanswered if is_reused => Unsent::Stale,
+            http1::SendError::BadReply(_) => Unsent::Refused(no_reply(&error)),
+            http1::SendError::Unanswered | http1::SendError::Disconnected => {
+                Unsent::Lost(no_reply(&error))
             }
-        };
+        })?;
         let home = Rc::clone(&lease.endpoint.http1);
         Ok(Reply::over_http1(answer, home, upload, lease))
     }
@@ -188,33 +172,47 @@ async fn send_http2(
     connection: &http2::Connection,
     request: Request<Upload>,
 ) -> Result<Reply, Unsent> {
-    let again = request.body().is_empty().then(|| repeat(&request));
     let scheme = match lease.endpoint.member.address {
         EndpointAddress::Https { .. } => Scheme::HTTPS,
         EndpointAddress::Http { .. } | EndpointAddress::Unix(_) => Scheme::HTTP,
     };
     match connection.send(request, scheme).await {
         Ok((head, source)) => Ok(Reply::over_http2(head, source, lease)),
-        Err(http2::SendError { error, request }) => {
-            let again = again.filter(|_| is_unprocessed(&error));
-            Err(match request.or(again) {
-                Some(request) => Unsent::Again(Box::new(request)),
-                None => Unsent::Refused(no_reply_http2(&error)),
-            })
-        }
+        Err(http2::SendError { error, request }) => Err(match request {
+            Some(request) => Unsent::Whole(Box::new(request)),
+            None if is_unprocessed(&error) => Unsent::Unprocessed,
+            None => no_reply_http2(&error),
+        }),
     }
 }
 
-/// Why a request has no reply yet.
+/// Why there is no reply.
 enum Unsent {
-    /// It can be sent once more: the endpoint has not seen it, or may see it twice.
-    Again(Box<Request<Upload>>),
+    /// Nothing of the request was sent.
+    Whole(Box<Request<Upload>>),
+    /// The endpoint says that it has not processed it.
+    Unprocessed,
+    /// The connection was an old one, and the endpoint may have closed it before the request came.
+    Stale,
+    /// The endpoint left, and may have seen the request.
+    Lost(Refusal),
+    /// The endpoint's answer is of no use.
     Refused(Refusal),
 }
 
-/// Whether the request may be sent again although the endpoint may have seen it (RFC 9110 §9.2.2).
-fn can_repeat(request: &Request<Upload>) -> bool {
-    request.method().is_idempotent() && request.body().is_empty()
+/// An attempt that brought no reply, or none that is wanted.
+struct Failed {
+    why: Why,
+    /// The request, where it may be sent again.
+    again: Option<Request<Upload>>,
+    /// What the client gets where it is not.
+    end: Result<Reply, Refusal>,
+}
+
+impl Failed {
+    fn new(why: Why, again: Option<Request<Upload>>, end: Result<Reply, Refusal>) -> Box<Self> {
+        Box::new(Self { why, again, end })
+    }
 }
 
 fn repeat(request: &Request<Upload>) -> Request<Upload> {
@@ -236,14 +234,28 @@ fn no_reply(error: &http1::SendError) -> Refusal {
         debug!(reason, "What an endpoint sent is no reply.");
         return Refusal::new(Kind::BadReply, "the upstream's reply is not valid HTTP");
     }
-    let detail = "the upstream closed the connection before it replied";
+    lost()
+}
+
+fn no_reply_http2(error: &h2::Error) -> Unsent {
+    if error.is_io() || error.is_remote() {
+        let detail = "the upstream gave up the request before it replied";
+        return Unsent::Lost(Refusal::new(Kind::Disconnected, detail));
+    }
+    let detail = "the upstream's reply is not valid HTTP/2";
+    Unsent::Refused(Refusal::new(Kind::BadReply, detail))
+}
+
+fn no_endpoint() -> Refusal {
+    Refusal::new(Kind::ConnectFailed, "the upstream has no endpoint")
+}
+
+fn closed() -> Refusal {
+    let detail = "the upstream closed every connection before it replied";
     Refusal::new(Kind::Disconnected, detail)
 }
 
-fn no_reply_http2(error: &h2::Error) -> Refusal {
-    if error.is_io() || error.is_remote() {
-        let detail = "the upstream gave up the request before it replied";
-        return Refusal::new(Kind::Disconnected, detail);
-    }
-    Refusal::new(Kind::BadReply, "the upstream's reply is not valid HTTP/2")
+fn lost() -> Refusal {
+    let detail = "the upstream closed the connection before it replied";
+    Refusal::new(Kind::Disconnected, detail)
 }

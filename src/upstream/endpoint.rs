@@ -29,6 +29,16 @@ pub(super) enum Ready {
     Http2(Rc<http2::Connection>),
 }
 
+impl Ready {
+    /// Whether the endpoint may have left without our knowing yet.
+    pub(super) fn may_be_stale(&self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.is_reused(),
+            Self::Http2(_) => true,
+        }
+    }
+}
+
 /// One stream's place on an endpoint, given back when dropped.
 pub struct Lease {
     pub(super) endpoint: Rc<Endpoint>,

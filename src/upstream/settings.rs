@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use super::{Bridge, key::HashBy};
+use super::{Bridge, key::HashBy, retry::RetrySettings};
 use crate::balance::Method as Balance;
 
 /// What the configuration says of one upstream.
@@ -20,6 +20,8 @@ pub struct Settings {
     pub hash_by: Vec<HashBy>,
     /// For each endpoint tried: resolving, connecting and the TLS handshake together.
     pub connect_timeout: Duration,
+    /// When another endpoint is asked.
+    pub retry: RetrySettings,
     /// How `https://` endpoints are trusted.
     pub tls: TlsSettings,
     /// How endpoints that do not stream are made to; `None` where they stream, or nobody wants them to.

@@ -7,7 +7,7 @@ use std::sync::{
 
 use rustls::ClientConfig;
 
-use super::{Settings, TrustError, key::Key, member::Member, trust};
+use super::{Settings, TrustError, key::Key, member::Member, retry::Retries, trust};
 use crate::balance::{self, Candidate, Draw};
 
 /// The endpoints of an upstream at one time; another list takes its place where they change.
@@ -22,6 +22,7 @@ pub struct Shared {
     authorities: Option<Vec<u8>>,
     members: RwLock<Members>,
     turn: AtomicUsize,
+    pub(super) retries: Retries,
 }
 
 impl Shared {
@@ -41,6 +42,7 @@ impl Shared {
                 .and_then(|file| std::fs::read(file).ok()),
             members: RwLock::new(members),
             turn: AtomicUsize::new(0),
+            retries: Retries::new(&settings.retry),
             settings,
         })
     }
@@ -64,6 +66,10 @@ impl Shared {
         candidates: &[Option<Candidate>],
         key: Option<Key>,
     ) -> Option<usize> {
+        if candidates.iter().all(Option::is_none) {
+            // Nobody has had a turn.
+            return None;
+        }
         let random = fastrand::u64(..);
         let draw = Draw {
             turn: self.turn.fetch_add(1, Ordering::Relaxed),

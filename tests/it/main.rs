@@ -25,6 +25,7 @@ mod process;
 mod reload;
 mod replies;
 mod requests;
+mod retrying;
 mod reuse;
 mod sse_reader;
 mod streams;

@@ -113,6 +113,7 @@ impl Target {
             hash_by: Vec::new(),
             bridge: None,
             connect_timeout: CONNECT_MAX,
+            retry: crate::upstream::RetrySettings::default(),
             tls: TlsSettings {
                 ca,
                 server_name: None,

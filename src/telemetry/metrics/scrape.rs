@@ -29,12 +29,28 @@ pub struct EndpointState {
     pub is_up: bool,
 }
 
+/// What is known of one upstream as a whole.
+#[derive(Debug, Clone)]
+pub struct UpstreamState {
+    /// Its name.
+    pub upstream: String,
+    /// How often another endpoint was asked, for each reason.
+    pub retries: Vec<(&'static str, u64)>,
+    /// How often that was denied, because the budget was spent.
+    pub retries_denied: u64,
+}
+
 /// All counts, as text.
 #[must_use]
-pub fn text(metrics: &Arc<Metrics>, endpoints: Vec<EndpointState>) -> String {
+pub fn text(
+    metrics: &Arc<Metrics>,
+    upstreams: Vec<UpstreamState>,
+    endpoints: Vec<EndpointState>,
+) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape {
         metrics: Arc::clone(metrics),
+        upstreams,
         endpoints,
     }));
     let mut text = String::new();
@@ -46,6 +62,7 @@ pub fn text(metrics: &Arc<Metrics>, endpoints: Vec<EndpointState>) -> String {
 #[derive(Debug)]
 struct Scrape {
     metrics: Arc<Metrics>,
+    upstreams: Vec<UpstreamState>,
     endpoints: Vec<EndpointState>,
 }
 
@@ -63,6 +80,7 @@ impl Collector for Scrape {
         encode_totals(&mut encoder, &routes)?;
         encode_durations(&mut encoder, &routes)?;
         self.encode_endpoints(&mut encoder)?;
+        self.encode_retries(&mut encoder)?;
         self.encode_process(&mut encoder)
     }
 }
@@ -195,6 +213,24 @@ impl Scrape {
         let mut up = family(encoder, "weir_endpoint_up", help, MetricType::Gauge)?;
         for state in &self.endpoints {
             gauge(&mut up, &state.labels(), u64::from(state.is_up))?;
+        }
+        Ok(())
+    }
+
+    fn encode_retries(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests sent to another endpoint";
+        let mut retries = family(encoder, "weir_retries", help, MetricType::Counter)?;
+        for state in &self.upstreams {
+            for (reason, count) in &state.retries {
+                let labels = [("upstream", &*state.upstream), ("reason", *reason)];
+                counter(&mut retries, &labels, *count)?;
+            }
+        }
+        let help = "Requests not sent to another endpoint because the budget was spent";
+        let mut denied = family(encoder, "weir_retries_denied", help, MetricType::Counter)?;
+        for state in &self.upstreams {
+            let labels = [("upstream", &*state.upstream)];
+            counter(&mut denied, &labels, state.retries_denied)?;
         }
         Ok(())
     }
