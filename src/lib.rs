@@ -38,7 +38,7 @@
 //!
 //! - **Thread per core.** Each worker thread has its own runtime, listening sockets (`SO_REUSEPORT`),
 //!   upstream pools, scratch and output; its tasks never leave it. Between threads there are only the
-//!   routes, the upstreams' loads, what compressed streams may hold and the word to stop ([`app`]).
+//!   routes, the upstreams' loads and health, what compressed streams may hold and the word to stop ([`app`]).
 //! - **One task a stream, no channel.** The task polls the relay when the client can take more; the relay
 //!   polls its source, which is the upstream's connection. Not being polled is the back-pressure; being
 //!   dropped is the cancellation and gives everything back.
@@ -74,6 +74,7 @@
 //! | [`upstream`] | who can take this request? | 2 |
 //! | [`transcode`] | how does one stream turn into the other? | 1 |
 //! | [`balance`] | which endpoint of these loads? | 1 |
+//! | [`health`] | may an endpoint take a stream, after what became of the others? | 1 |
 //! | [`error`] | why was there no stream, and what is the client told? | 1 |
 //! | [`drain`] | how does everyone learn that we stop? | 1 |
 //! | [`alarm`] | when is a task woken although nothing comes? | 1 |
@@ -107,6 +108,7 @@ pub mod config;
 pub mod drain;
 pub mod edge;
 pub mod error;
+pub mod health;
 pub mod pem;
 pub mod proxy;
 pub mod route;

@@ -9,6 +9,7 @@ use std::{
 const LEVELS: &[(&str, u8)] = &[
     ("transcode", 1),
     ("balance", 1),
+    ("health", 1),
     ("error", 1),
     ("drain", 1),
     ("telemetry", 1),
@@ -26,7 +27,7 @@ const LEVELS: &[(&str, u8)] = &[
 ];
 
 /// What knows no sockets, no clocks and no tasks (invariant 1).
-const SANS_IO: &[&str] = &["transcode", "balance"];
+const SANS_IO: &[&str] = &["transcode", "balance", "health"];
 
 /// The words that would break it.
 const NO_IO: &[&str] = &[
