@@ -95,7 +95,9 @@ fn metrics(proxy: &Proxy) -> Response<Full<Bytes>> {
                 upstream: name.clone(),
                 endpoint: member.address.to_string(),
                 streams: member.open_streams(),
-                is_up: true,
+                is_up: member.is_up(),
+                ejections: member.ejections(),
+                checks: member.checks(),
             });
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! [`App::bind`] builds everything that can fail and opens every socket; [`App::start`] starts the
 //! workers. Each worker is one thread with its own runtime, sockets and pools, and its tasks never
-//! leave it; between the workers there are only the routes, the upstreams' loads, what compressed streams
-//! may hold and the word to stop.
+//! leave it; between the workers there are only the routes, the upstreams' loads and health, what compressed
+//! streams may hold and the word to stop.
 //! [`Running::reload`] builds a whole new generation beside the one at work, and then hands it over.
 
 mod generation;
@@ -139,6 +139,7 @@ impl App {
                 },
                 metrics: self.metrics.of_worker(number),
                 admin: admin.take(),
+                is_checking: number == 0,
                 compression: Arc::clone(&self.compression),
                 updates: receiver,
                 stopped: stopped.clone(),

@@ -9,6 +9,7 @@ mod address;
 mod bridges;
 mod events;
 mod fault;
+mod health;
 mod keys;
 mod listeners;
 mod pattern;

@@ -3,6 +3,8 @@
 //! Before the head of a response is sent, every fault becomes one [`Refusal`]: a status (RFC 9110),
 //! a short JSON problem body (RFC 9457) and a `Proxy-Status` field (RFC 9209).
 
+use std::io;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
@@ -141,6 +143,19 @@ impl Refusal {
         }
         response
     }
+}
+
+/// Whether something failed for lack of descriptors or memory, which passes.
+#[must_use]
+pub fn is_exhausted(error: &io::Error) -> bool {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    const ENOBUFS: i32 = 105;
+    const ENOMEM: i32 = 12;
+    matches!(
+        error.raw_os_error(),
+        Some(EMFILE | ENFILE | ENOBUFS | ENOMEM)
+    )
 }
 
 #[cfg(test)]

@@ -359,6 +359,7 @@ async fn within_first_byte<T>(
             return reply.map_err(|refusal| blame(refusal, &upload));
         }
         if upload.moved_at() + limit <= Instant::now() {
+            upload.give_up();
             let limit = humantime::format_duration(limit);
             let detail = format!("the upstream did not answer within {limit}");
             return Err(Refusal::new(Kind::FirstByteTimeout, detail));

@@ -5,6 +5,8 @@
 
 mod attempt;
 mod bridge;
+mod checks;
+mod condition;
 mod connect;
 mod course;
 mod endpoint;
@@ -30,13 +32,16 @@ use tokio::time::Instant;
 pub(crate) use self::connect::Connector;
 pub use self::{
     bridge::Bridge,
+    checks::Checks,
     connect::{TrustError, trust},
     endpoint::Lease,
     http1::Rewind,
     member::Member,
     reply::{Reply, UpgradeReply},
     retry::RetrySettings,
-    settings::{EndpointAddress, HttpVersion, Settings, TlsSettings},
+    settings::{
+        CheckSettings, EndpointAddress, HealthSettings, HttpVersion, Settings, TlsSettings,
+    },
     shared::{Members, Shared},
 };
 use self::{endpoint::Endpoint, key::Key, retry::Retries, source::Scratch};

@@ -19,7 +19,7 @@ use crate::{
     proxy::{Proxy, Serving, body::Buffers},
     telemetry::metrics::WorkerMetrics,
     transcode::compress::{Budget, Press},
-    upstream::Upstream,
+    upstream::{Checks, Upstream},
 };
 
 /// How often pools are looked through for connections to close.
@@ -30,6 +30,8 @@ pub(super) struct Worker {
     pub(super) first: Update,
     pub(super) metrics: WorkerMetrics,
     pub(super) admin: Option<BoundSocket>,
+    /// Whether this worker checks endpoints, for all of them.
+    pub(super) is_checking: bool,
     pub(super) compression: Arc<Budget>,
     pub(super) updates: mpsc::Receiver<Update>,
     pub(super) stopped: watch::Receiver<bool>,
@@ -65,6 +67,12 @@ impl Worker {
             metrics: Rc::new(self.metrics),
             press: Rc::new(Press::new(self.compression)),
         });
+        let mut checks = self
+            .is_checking
+            .then(|| Checks::new(proxy.buffers.scratch.clone()));
+        if let Some(checks) = &mut checks {
+            checks.follow(&self.first.generation.upstreams);
+        }
         let mut window = self.first.generation.drain;
         let mut accepting = accept(self.first.opened, &proxy);
         if let Some(socket) = self.admin {
@@ -77,6 +85,9 @@ impl Worker {
                 _ = self.stopped.wait_for(|is_stopped| *is_stopped) => break,
                 Some(update) = self.updates.recv() => {
                     window = update.generation.drain;
+                    if let Some(checks) = &mut checks {
+                        checks.follow(&update.generation.upstreams);
+                    }
                     let before = Rc::clone(&proxy.serving.borrow());
                     let serving = view(&update.generation, &proxy.buffers, Some(&before));
                     proxy.serving.replace(Rc::new(serving));

@@ -104,7 +104,35 @@ pub(crate) static UPSTREAM: Schema = Schema {
         key("tls", Kind::Section(&UPSTREAM_TLS)),
         key("websocket", Kind::Switch(&WEBSOCKET)),
         key("poll", Kind::Section(&POLL)),
-        later("health", "endpoints are not probed yet"),
+        key("health", Kind::Section(&HEALTH)),
+    ],
+};
+
+pub(crate) static HEALTH: Schema = Schema {
+    title: "[upstream.NAME.health]",
+    keys: &[
+        key("failures", Kind::Count { from: 0, to: 1000 }).or("5"),
+        duration("within", "1s", "1h").or(r#""1m""#),
+        duration("eject", "100ms", "1h").or(r#""10s""#),
+        duration("eject_max", "100ms", "24h").or(r#""5m""#),
+        key("check", Kind::Section(&CHECK)),
+    ],
+};
+
+pub(crate) static CHECK: Schema = Schema {
+    title: "[upstream.NAME.health.check]",
+    keys: &[
+        key("path", Kind::Text(r#"a path such as "/healthz""#)),
+        key("host", Kind::Text("a host, with its port where it has one")),
+        key(
+            "status",
+            Kind::Text(r#"a status or a range of them, such as "200" or "200-399""#),
+        )
+        .or(r#""200-399""#),
+        duration("every", "100ms", "1h").or(r#""5s""#),
+        duration("timeout", "10ms", "5m").or(r#""2s""#),
+        key("rise", Kind::Count { from: 1, to: 100 }).or("2"),
+        key("fall", Kind::Count { from: 1, to: 100 }).or("3"),
     ],
 };
 

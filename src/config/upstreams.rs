@@ -4,7 +4,7 @@ use std::path::Path;
 
 use http::{HeaderName, StatusCode};
 
-use super::{address, bridges, keys, listeners::readable, pattern, section::Section};
+use super::{address, bridges, health, keys, listeners::readable, pattern, section::Section};
 use crate::{
     balance::Method,
     upstream::{EndpointAddress, HttpVersion, RetrySettings, Settings, TlsSettings, key::HashBy},
@@ -47,6 +47,7 @@ fn upstream(name: String, section: &Section<'_>, directory: &Path) -> Option<Set
         ca: tls.text("ca", readable(directory)),
         server_name: tls.text("server_name", address::server_name),
     };
+    let health = health::read(&section.section("health"));
     let bridge = bridges::read(section);
     Some(Settings {
         name,
@@ -57,6 +58,7 @@ fn upstream(name: String, section: &Section<'_>, directory: &Path) -> Option<Set
         connect_timeout,
         retry,
         tls,
+        health,
         bridge,
     })
 }

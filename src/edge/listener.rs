@@ -12,7 +12,7 @@ use super::{
     socket::{Accepting, BindError, BoundSocket, Opened, SocketFile, open},
     tls,
 };
-use crate::proxy::Proxy;
+use crate::{error::is_exhausted, proxy::Proxy};
 
 /// How long to wait when no connection can be accepted, for lack of descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -169,16 +169,4 @@ impl WorkerListener {
             tokio::task::spawn_local(incoming.serve(io));
         }
     }
-}
-
-/// Whether accepting failed for lack of descriptors or memory, which passes.
-fn is_exhausted(error: &io::Error) -> bool {
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-    const ENOBUFS: i32 = 105;
-    const ENOMEM: i32 = 12;
-    matches!(
-        error.raw_os_error(),
-        Some(EMFILE | ENFILE | ENOBUFS | ENOMEM)
-    )
 }

@@ -59,14 +59,27 @@ pub(super) struct Fault {
     pub(super) ending: Ending,
     /// One sentence for the client; never a payload.
     pub(super) message: String,
+    /// Whether it makes the endpoint suspect. What it reports in so many words does not, nor does silence: a
+    /// stream without news is no rare thing.
+    pub(super) is_cut: bool,
 }
 
 impl Fault {
     /// Makes a fault.
     pub(super) fn new(ending: Ending, message: impl Into<String>) -> Self {
+        let is_cut = matches!(ending, Ending::UpstreamTruncated | Ending::UpstreamError);
         Self {
             ending,
             message: message.into(),
+            is_cut,
+        }
+    }
+
+    /// The same, but not by a failure of the endpoint.
+    fn excused(self) -> Self {
+        Self {
+            is_cut: false,
+            ..self
         }
     }
 }
@@ -77,7 +90,9 @@ impl From<DecodeError> for Fault {
             DecodeError::RecordTooLarge { .. } => Ending::RecordTooLarge,
             DecodeError::Truncated { .. } | DecodeError::Unended => Ending::UpstreamTruncated,
             DecodeError::BadFraming { .. } => Ending::BadFraming,
-            DecodeError::Reported { .. } => Ending::UpstreamError,
+            DecodeError::Reported { .. } => {
+                return Self::new(Ending::UpstreamError, error.to_string()).excused();
+            }
         };
         Self::new(ending, error.to_string())
     }
@@ -88,6 +103,9 @@ impl From<SourceError> for Fault {
         let ending = match error {
             SourceError::Truncated => Ending::UpstreamTruncated,
             SourceError::Broken { .. } => Ending::UpstreamError,
+            SourceError::Closed { .. } => {
+                return Self::new(Ending::UpstreamError, error.to_string()).excused();
+            }
             SourceError::Undecodable(error) => return error.into(),
         };
         Self::new(ending, error.to_string())

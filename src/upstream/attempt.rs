@@ -15,7 +15,10 @@ use super::{
     retry::Reason,
     upload::Upload,
 };
-use crate::error::{Kind, Refusal};
+use crate::{
+    error::{Kind, Refusal},
+    health::Failure,
+};
 
 impl Upstream {
     /// Sends a request (target in origin form, with `Host`) to an endpoint and waits for its reply's head.
@@ -113,6 +116,9 @@ impl Upstream {
     fn connect_failed(&self, lease: &Lease, error: &ConnectError) -> Refusal {
         let (upstream, endpoint) = (self.name(), &*lease.endpoint.label);
         debug!(upstream, endpoint, %error, "An endpoint could not be connected to.");
+        if !error.is_ours() {
+            lease.failed(Failure::ConnectFailed);
+        }
         error.refusal()
     }
 
@@ -128,13 +134,20 @@ impl Upstream {
             Method::HEAD => Asked::Head,
             _ => Asked::Other,
         };
-        let answer = connection.send(request, asked, &self.scratch).await;
-        let answer = answer.map_err(|error| match error {
-            http1::SendError::Unsent(request) => Unsent::Whole(request),
-            http1::SendError::Unanswered if is_reused => Unsent::Stale,
-            http1::SendError::BadReply(_) => Unsent::Refused(no_reply(&error)),
-            http1::SendError::Unanswered | http1::SendError::Disconnected => {
-                Unsent::Lost(no_reply(&error))
+        let answer = {
+            let _awaited = lease.await_reply(&upload);
+            connection.send(request, asked, &self.scratch).await
+        };
+        let answer = answer.map_err(|error| {
+            use http1::SendError::{BadReply, Disconnected, Unanswered, Unsent as NotSent};
+            if !(is_reused && matches!(error, NotSent(_) | Unanswered)) {
+                lease.gave_no_reply(&upload);
+            }
+            match error {
+                NotSent(request) => Unsent::Whole(request),
+                Unanswered if is_reused => Unsent::Stale,
+                BadReply(_) => Unsent::Refused(no_reply(&error)),
+                Unanswered | Disconnected => Unsent::Lost(no_reply(&error)),
             }
         })?;
         let home = Rc::clone(&lease.endpoint.http1);
@@ -149,14 +162,21 @@ impl Upstream {
     ) -> Result<UpgradeReply, Refusal> {
         let upload = request.body().watch();
         let connection = http1::Connection::new(io);
-        let answer = connection
-            .send(request, Asked::Upgrade, &self.scratch)
-            .await
-            .map_err(|error| no_reply(&error))?;
+        let answer = {
+            let _awaited = lease.await_reply(&upload);
+            connection
+                .send(request, Asked::Upgrade, &self.scratch)
+                .await
+        };
+        let answer = answer.map_err(|error| {
+            lease.gave_no_reply(&upload);
+            no_reply(&error)
+        })?;
         if answer.head.parts.status != StatusCode::SWITCHING_PROTOCOLS {
             let refused = Reply::over_http1(answer, Rc::default(), upload, lease);
             return Ok(UpgradeReply::Refused(refused));
         }
+        lease.answered(answer.head.parts.status);
         let io = answer.connection.into_io().await;
         let io = io.ok_or_else(|| no_reply(&http1::SendError::Disconnected))?;
         Ok(UpgradeReply::Switched {
@@ -172,17 +192,30 @@ async fn send_http2(
     connection: &http2::Connection,
     request: Request<Upload>,
 ) -> Result<Reply, Unsent> {
-    let scheme = match lease.endpoint.member.address {
-        EndpointAddress::Https { .. } => Scheme::HTTPS,
-        EndpointAddress::Http { .. } | EndpointAddress::Unix(_) => Scheme::HTTP,
+    let scheme = scheme(&lease.endpoint.member.address);
+    let upload = request.body().watch();
+    let answer = {
+        let _awaited = lease.await_reply(&upload);
+        connection.send(request, scheme).await
     };
-    match connection.send(request, scheme).await {
+    match answer {
         Ok((head, source)) => Ok(Reply::over_http2(head, source, lease)),
         Err(http2::SendError { error, request }) => Err(match request {
             Some(request) => Unsent::Whole(Box::new(request)),
             None if is_unprocessed(&error) => Unsent::Unprocessed,
-            None => no_reply_http2(&error),
+            None => {
+                lease.gave_no_reply(&upload);
+                no_reply_http2(&error)
+            }
         }),
+    }
+}
+
+/// What a request over HTTP/2 says of its way.
+pub(super) fn scheme(address: &EndpointAddress) -> Scheme {
+    match address {
+        EndpointAddress::Https { .. } => Scheme::HTTPS,
+        EndpointAddress::Http { .. } | EndpointAddress::Unix(_) => Scheme::HTTP,
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
 use super::{EndpointAddress, HttpVersion, Settings, TlsSettings, source::root_cause};
-use crate::error::{Kind, Refusal};
+use crate::error::{Kind, Refusal, is_exhausted};
 
 /// How long one address family is tried alone before the other is tried beside it (RFC 8305 §5).
 const HAPPY_EYEBALLS_DELAY: Duration = Duration::from_millis(250);
@@ -49,6 +49,9 @@ pub(crate) enum ConnectError {
     Timeout(Duration),
     #[error("{0}")]
     Refused(String),
+    /// For want of descriptors, ports or memory of our own.
+    #[error("{0}")]
+    Exhausted(String),
     #[error("TLS: {0}")]
     Tls(String),
     #[error("the endpoint does not speak HTTP/2 (ALPN gave {0})")]
@@ -56,13 +59,34 @@ pub(crate) enum ConnectError {
 }
 
 impl ConnectError {
+    /// Why the system did not connect.
+    fn new(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        let is_ours = causes.any(|error| {
+            let error = error.downcast_ref::<io::Error>();
+            let has_no_port = |error: &io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
+            error.is_some_and(|error| is_exhausted(error) || has_no_port(error))
+        });
+        let reason = root_cause(error);
+        if is_ours {
+            Self::Exhausted(reason)
+        } else {
+            Self::Refused(reason)
+        }
+    }
+
+    /// Whether it says nothing of the endpoint.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Exhausted(_))
+    }
+
     pub(crate) fn refusal(&self) -> Refusal {
         let (kind, detail) = match self {
             Self::Timeout(_) => (
                 Kind::ConnectTimeout,
                 "the upstream could not be connected to in time",
             ),
-            Self::Refused(_) => (
+            Self::Refused(_) | Self::Exhausted(_) => (
                 Kind::ConnectFailed,
                 "the upstream could not be connected to",
             ),
@@ -139,7 +163,7 @@ impl Connector {
             EndpointAddress::Unix(path) => {
                 let io = UnixStream::connect(path)
                     .await
-                    .map_err(|error| ConnectError::Refused(error.to_string()))?;
+                    .map_err(|error| ConnectError::new(&error))?;
                 Ok(Connected {
                     io: Box::new(io),
                     is_http2,
@@ -157,7 +181,6 @@ impl Connector {
     }
 
     async fn tcp(&self, host: &str, port: u16) -> Result<tokio::net::TcpStream, ConnectError> {
-        let refused = |reason: String| ConnectError::Refused(reason);
         let host = if host.contains(':') {
             format!("[{host}]")
         } else {
@@ -165,12 +188,12 @@ impl Connector {
         };
         let uri: Uri = format!("http://{host}:{port}/")
             .parse()
-            .map_err(|error: http::uri::InvalidUri| refused(error.to_string()))?;
+            .map_err(|error: http::uri::InvalidUri| ConnectError::Refused(error.to_string()))?;
         let mut tcp = self.tcp.clone();
         let io = tcp
             .call(uri)
             .await
-            .map_err(|error| refused(root_cause(&error)))?;
+            .map_err(|error| ConnectError::new(&error))?;
         Ok(TokioIo::into_inner(io))
     }
 

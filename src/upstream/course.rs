@@ -35,13 +35,28 @@ impl Choice {
 
     /// A place on the endpoint whose turn it is; `None` where all have been tried.
     pub(super) fn lease(&mut self, upstream: &Upstream) -> Option<Lease> {
-        let endpoints = self.endpoints.iter().zip(&self.is_tried);
+        let is_open = self.open();
+        let endpoints = self.endpoints.iter().zip(&is_open);
         let candidates: Vec<_> = endpoints
-            .map(|(endpoint, is_tried)| (!is_tried).then(|| endpoint.member.candidate()))
+            .map(|(endpoint, is_open)| is_open.then(|| endpoint.member.candidate()))
             .collect();
         let index = upstream.shared.choose(&candidates, self.key)?;
         self.is_tried[index] = true;
         Some(Lease::new(Rc::clone(&self.endpoints[index])))
+    }
+
+    /// Which of the endpoints that have not been tried may take a stream; all of them where none may, since
+    /// an endpoint that is probably ill is better than none.
+    fn open(&self) -> Vec<bool> {
+        let left = self.endpoints.iter().zip(&self.is_tried);
+        let is_open = |(endpoint, is_tried): (&Rc<Endpoint>, &bool)| {
+            !is_tried && endpoint.member.condition.is_open()
+        };
+        let open: Vec<bool> = left.map(is_open).collect();
+        if open.contains(&true) {
+            return open;
+        }
+        self.is_tried.iter().map(|is_tried| !is_tried).collect()
     }
 
     /// Lets all be tried again.

@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, task::Context};
 
+use http::StatusCode;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -9,7 +10,9 @@ use super::{
     connect::{ConnectError, Connector},
     http1, http2,
     member::Member,
+    upload::UploadWatch,
 };
+use crate::health::{Failure, Pass};
 
 /// One endpoint of an upstream, with the worker's connections to it.
 pub(super) struct Endpoint {
@@ -42,13 +45,62 @@ impl Ready {
 /// One stream's place on an endpoint, given back when dropped.
 pub struct Lease {
     pub(super) endpoint: Rc<Endpoint>,
+    pass: Pass,
+    has_failed: Cell<bool>,
 }
 
 impl Lease {
     /// Takes a place.
     pub(super) fn new(endpoint: Rc<Endpoint>) -> Self {
-        endpoint.member.begin();
-        Self { endpoint }
+        let pass = endpoint.member.begin();
+        Self {
+            endpoint,
+            pass,
+            has_failed: Cell::new(false),
+        }
+    }
+
+    /// The endpoint has answered with this status; one that says that it cannot serve is a failure.
+    pub(super) fn answered(&self, status: StatusCode) {
+        if is_failure(status) {
+            self.failed(Failure::Status);
+        } else {
+            self.endpoint.member.condition.answered(self.pass);
+        }
+    }
+
+    /// The stream has failed, and it was the endpoint.
+    pub(super) fn failed(&self, failure: Failure) {
+        self.has_failed.set(true);
+        self.endpoint.member.condition.failed(failure, self.pass);
+    }
+
+    /// The endpoint has closed, reset or broken its connection before it replied; unless that was the client,
+    /// by its own body.
+    pub(super) fn gave_no_reply(&self, upload: &UploadWatch) {
+        if !upload.is_broken() {
+            self.failed(Failure::NoReply);
+        }
+    }
+
+    /// To be kept while the reply is awaited: who is dropped because that took too long tells so.
+    pub(super) fn await_reply<'a>(&'a self, upload: &'a UploadWatch) -> Awaited<'a> {
+        Awaited {
+            lease: self,
+            upload,
+        }
+    }
+
+    /// The endpoint broke its reply off midway.
+    pub fn cut(&self) {
+        self.failed(Failure::Cut);
+    }
+
+    /// The endpoint ended its reply as it should.
+    pub fn completed(&self) {
+        if !self.has_failed.get() {
+            self.endpoint.member.condition.completed();
+        }
     }
 
     /// The endpoint's address, for logs.
@@ -58,9 +110,33 @@ impl Lease {
     }
 }
 
+/// A reply that has not come.
+pub(super) struct Awaited<'a> {
+    lease: &'a Lease,
+    upload: &'a UploadWatch,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        // A client that keeps the rest of its request to itself is not the endpoint's fault.
+        if self.upload.is_given_up() && self.upload.is_whole() {
+            self.lease.failed(Failure::FirstByteTimeout);
+        }
+    }
+}
+
+/// Whether the status says that the endpoint cannot serve now. 501 and 505 speak of the request.
+fn is_failure(status: StatusCode) -> bool {
+    let is_of_request = matches!(
+        status,
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    );
+    status.is_server_error() && !is_of_request
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.endpoint.member.end();
+        self.endpoint.member.end(self.pass);
     }
 }
 

@@ -291,14 +291,28 @@ impl Http2Source {
         }
         let outcome = match std::task::ready!(self.recv.poll_data(cx)) {
             Some(Ok(data)) => return Poll::Ready(Some(data)),
-            Some(Err(error)) => Err(fault(&error)),
+            Some(Err(error)) => Err(self.fault(&error)),
             None => match std::task::ready!(self.recv.poll_trailers(cx)) {
                 Ok(trailers) => Ok(trailers.and_then(trailers::forwardable)),
-                Err(error) => Err(fault(&error)),
+                Err(error) => Err(self.fault(&error)),
             },
         };
         self.ended = Some(outcome);
         Poll::Ready(None)
+    }
+
+    fn fault(&self, error: &h2::Error) -> SourceError {
+        if self.upload.is_broken() {
+            // What the client broke off we have reset ourselves.
+            let reason = "the request's body broke off".to_owned();
+            return SourceError::Closed { reason };
+        }
+        if error.is_io() {
+            return SourceError::Truncated;
+        }
+        SourceError::Broken {
+            reason: error.to_string(),
+        }
     }
 
     fn give(&mut self, data: Bytes) -> Poll<Result<Fill, SourceError>> {
@@ -312,15 +326,6 @@ impl Http2Source {
             return self.poll_frame(cx);
         }
         Poll::Ready(Some(self.taken.split().freeze()))
-    }
-}
-
-fn fault(error: &h2::Error) -> SourceError {
-    if error.is_io() {
-        return SourceError::Truncated;
-    }
-    SourceError::Broken {
-        reason: error.to_string(),
     }
 }
 

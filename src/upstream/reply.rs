@@ -70,6 +70,7 @@ impl Reply {
     }
 
     fn new(head: response::Parts, source: Option<SharedSource>, lease: Lease) -> Self {
+        lease.answered(head.status);
         Self {
             head,
             source,

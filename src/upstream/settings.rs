@@ -1,9 +1,14 @@
 //! What may the configuration say of an upstream?
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use http::{HeaderValue, uri::PathAndQuery};
 
 use super::{Bridge, key::HashBy, retry::RetrySettings};
-use crate::balance::Method as Balance;
+use crate::{
+    balance::Method as Balance,
+    health::{self, Streaks},
+};
 
 /// What the configuration says of one upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub struct Settings {
     pub retry: RetrySettings,
     /// How `https://` endpoints are trusted.
     pub tls: TlsSettings,
+    /// When its endpoints are left out for a while.
+    pub health: HealthSettings,
     /// How endpoints that do not stream are made to; `None` where they stream, or nobody wants them to.
     pub bridge: Option<Bridge>,
 }
@@ -60,6 +67,21 @@ pub enum EndpointAddress {
     Unix(PathBuf),
 }
 
+impl EndpointAddress {
+    /// What a request to it has as its `Host` by default.
+    pub(super) fn authority(&self) -> String {
+        match self {
+            Self::Http { host, port: 80 } | Self::Https { host, port: 443 } => {
+                Bracketed(host).to_string()
+            }
+            Self::Http { host, port } | Self::Https { host, port } => {
+                format!("{}:{port}", Bracketed(host))
+            }
+            Self::Unix(_) => "localhost".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for EndpointAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -90,4 +112,49 @@ pub struct TlsSettings {
     pub ca: Option<PathBuf>,
     /// The name to ask for and to check instead of the endpoint's host.
     pub server_name: Option<String>,
+}
+
+/// When endpoints are left out for a while: `[upstream.NAME.health]`. By default never.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// So many failures in a row eject an endpoint; 0: none do.
+    pub failures: u32,
+    /// A failure that is older than this when the next one comes is forgotten.
+    pub within: Duration,
+    /// How long an endpoint is ejected for the first time, and how much longer each further time.
+    pub eject: Duration,
+    /// The longest ejection, and how long an endpoint must be up for the next to be its first again.
+    pub eject_max: Duration,
+    /// How endpoints are checked; `None` where they are not.
+    pub check: Option<CheckSettings>,
+}
+
+/// How endpoints are checked: `[upstream.NAME.health.check]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckSettings {
+    /// What to GET; `None`: that it can be connected to is enough.
+    pub path: Option<PathAndQuery>,
+    /// The `Host` of that request; the endpoint's own where `None`.
+    pub host: Option<HeaderValue>,
+    /// Which statuses succeed.
+    pub status: RangeInclusive<u16>,
+    /// From one check of an endpoint to the next, give or take a tenth.
+    pub every: Duration,
+    /// For a whole check, connecting included.
+    pub timeout: Duration,
+    /// How many in a row decide.
+    pub streaks: Streaks,
+}
+
+impl HealthSettings {
+    /// What of this decides the state of each endpoint.
+    pub(super) fn of_endpoint(&self) -> health::Settings {
+        health::Settings {
+            failures: self.failures,
+            within: self.within,
+            eject: self.eject,
+            eject_max: self.eject_max,
+            streaks: self.check.as_ref().map(|check| check.streaks),
+        }
+    }
 }

@@ -31,7 +31,8 @@ impl Shared {
     /// # Errors
     /// The certificates to trust cannot be used.
     pub fn new(settings: Settings) -> Result<Self, TrustError> {
-        let member = |address: &super::EndpointAddress| Arc::new(Member::new(address.clone()));
+        let member =
+            |address: &super::EndpointAddress| Arc::new(Member::new(address.clone(), &settings));
         let members: Members = settings.endpoints.iter().map(member).collect();
         Ok(Self {
             trust: trust(&settings)?,

@@ -98,6 +98,13 @@ pub enum SourceError {
         /// What the protocol reported.
         reason: String,
     },
+    /// The stream ends for a reason that does not make the endpoint suspect: it closed in good order and said
+    /// why, or the request's own body broke off.
+    #[error("the upstream gave up its reply: {reason}")]
+    Closed {
+        /// What was said.
+        reason: String,
+    },
     /// What came can be no record.
     #[error(transparent)]
     Undecodable(#[from] DecodeError),

@@ -34,6 +34,7 @@ pub struct UploadWatch {
     moved_at: Cell<Instant>,
     is_done: Cell<bool>,
     is_broken: Cell<bool>,
+    is_given_up: Cell<bool>,
     leftover: RefCell<Option<Incoming>>,
     discarded_bytes: Cell<usize>,
 }
@@ -50,19 +51,20 @@ impl Upload {
                 moved_at: Cell::new(now),
                 is_done: Cell::new(is_empty),
                 is_broken: Cell::new(false),
+                is_given_up: Cell::new(false),
                 leftover: RefCell::new(None),
                 discarded_bytes: Cell::new(0),
             }),
         }
     }
 
-    /// No body, for tests.
-    #[cfg(test)]
+    /// No body, of a request of our own.
     pub(crate) fn none() -> Self {
         let watch = Rc::new(UploadWatch {
             moved_at: Cell::new(Instant::now()),
             is_done: Cell::new(true),
             is_broken: Cell::new(false),
+            is_given_up: Cell::new(false),
             leftover: RefCell::new(None),
             discarded_bytes: Cell::new(0),
         });
@@ -170,6 +172,16 @@ impl UploadWatch {
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.is_broken.get()
+    }
+
+    /// The reply has not come in time, and is waited for no longer.
+    pub fn give_up(&self) {
+        self.is_given_up.set(true);
+    }
+
+    /// Whether the reply has not come in time.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_given_up.get()
     }
 
     /// Whether all of the body was taken, so that nothing will be left over.

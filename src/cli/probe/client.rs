@@ -28,7 +28,10 @@ use crate::{
         framing::{Decoder, Opening, sse},
         inflate::Inflater,
     },
-    upstream::{Connector, EndpointAddress, HttpVersion, Settings, TlsSettings, TrustError, trust},
+    upstream::{
+        Connector, EndpointAddress, HealthSettings, HttpVersion, Settings, TlsSettings, TrustError,
+        trust,
+    },
 };
 
 /// What is probed: the way through all hops to a stream.
@@ -111,6 +114,7 @@ impl Target {
             http: HttpVersion::Http1,
             balance: balance::Method::RoundRobin,
             hash_by: Vec::new(),
+            health: HealthSettings::default(),
             bridge: None,
             connect_timeout: CONNECT_MAX,
             retry: crate::upstream::RetrySettings::default(),

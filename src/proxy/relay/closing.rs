@@ -49,6 +49,7 @@ impl Relay {
     /// Ends the stream as incomplete: what is whole in `out`, then the error for the client, then the cut.
     pub(super) fn fail(&mut self, fault: &Fault, out: &mut Vec<u8>) {
         let Some(transcoder) = &self.parts.transcoder else {
+            self.blame(fault);
             return self.close(fault.ending, None, true);
         };
         let is_cut = matches!(
@@ -63,7 +64,17 @@ impl Relay {
         if let Some(transcoder) = &self.parts.transcoder {
             transcoder.error(fault.ending.code(), &fault.message, out);
         }
+        self.blame(fault);
         self.close(fault.ending, None, true);
+    }
+
+    /// Tells who chooses endpoints of one that cut the stream.
+    fn blame(&self, fault: &Fault) {
+        if fault.is_cut
+            && let Some(lease) = &self.parts.lease
+        {
+            lease.cut();
+        }
     }
 
     /// Keeps back the last byte of a stream that is cut, where the cut is a reset.
@@ -85,6 +96,11 @@ impl Relay {
     /// Lets go of the upstream; what is left is to tell the client.
     fn close(&mut self, ending: Ending, trailers: Option<HeaderMap>, is_cut: bool) {
         self.parts.record.ending = ending;
+        if ending == Ending::Complete
+            && let Some(lease) = &self.parts.lease
+        {
+            lease.completed();
+        }
         self.parts.link.share(None);
         self.parts.feed = Feed::Empty;
         self.parts.lease = None;

@@ -25,8 +25,12 @@ pub struct EndpointState {
     pub endpoint: String,
     /// Streams open on it.
     pub streams: usize,
-    /// Whether new streams go there.
+    /// Whether it is up.
     pub is_up: bool,
+    /// How often it was ejected or taken down, by reason.
+    pub ejections: Vec<(&'static str, u64)>,
+    /// How many checks succeeded and failed.
+    pub checks: (u64, u64),
 }
 
 /// What is known of one upstream as a whole.
@@ -209,10 +213,28 @@ impl Scrape {
         for state in &self.endpoints {
             gauge(&mut streams, &state.labels(), state.streams as u64)?;
         }
-        let help = "Whether new streams go to an endpoint";
+        let help = "Whether an endpoint is up: neither ejected nor taken down by its checks";
         let mut up = family(encoder, "weir_endpoint_up", help, MetricType::Gauge)?;
         for state in &self.endpoints {
             gauge(&mut up, &state.labels(), u64::from(state.is_up))?;
+        }
+        let help = "How often an endpoint was ejected or taken down by its checks";
+        let name = "weir_endpoint_ejections";
+        let mut ejections = family(encoder, name, help, MetricType::Counter)?;
+        for state in &self.endpoints {
+            for (reason, count) in &state.ejections {
+                let labels = state.labels_and(("reason", reason));
+                counter(&mut ejections, &labels, *count)?;
+            }
+        }
+        let help = "Checks of an endpoint";
+        let mut checks = family(encoder, "weir_endpoint_checks", help, MetricType::Counter)?;
+        for state in &self.endpoints {
+            let (succeeded, failed) = state.checks;
+            for (result, count) in [("ok", succeeded), ("failed", failed)] {
+                let labels = state.labels_and(("result", result));
+                counter(&mut checks, &labels, count)?;
+            }
         }
         Ok(())
     }
@@ -259,6 +281,11 @@ impl Scrape {
 impl EndpointState {
     fn labels(&self) -> [(&str, &str); 2] {
         [("upstream", &self.upstream), ("endpoint", &self.endpoint)]
+    }
+
+    fn labels_and<'a>(&'a self, label: (&'a str, &'a str)) -> [(&'a str, &'a str); 3] {
+        let [upstream, endpoint] = self.labels();
+        [upstream, endpoint, label]
     }
 }
 

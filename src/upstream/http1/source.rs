@@ -90,7 +90,7 @@ impl Http1Source {
         if let Poll::Ready(Err(_)) = connection.poll_sending(cx) {
             self.connection = None;
             let reason = "the request's body broke off".to_owned();
-            return Err(SourceError::Broken { reason });
+            return Err(SourceError::Closed { reason });
         }
         Ok(())
     }

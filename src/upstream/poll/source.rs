@@ -56,7 +56,7 @@ struct Reading {
     /// What has come of it; no longer than a record may be.
     body: Vec<u8>,
     /// Its place on the endpoint, given back with its end.
-    _lease: Option<Lease>,
+    lease: Option<Lease>,
 }
 
 impl PollSource {
@@ -104,7 +104,7 @@ impl PollSource {
             headers: reply.head.headers,
             source,
             body: Vec::new(),
-            _lease: reply.lease,
+            lease: reply.lease,
         }));
         Ok(alive())
     }
@@ -173,7 +173,10 @@ impl Source for PollSource {
                             return Poll::Ready(self.whole(&headers, &body));
                         }
                         Err(error @ SourceError::Undecodable(_)) => return Poll::Ready(Err(error)),
-                        Err(error) => self.failed(&error, Duration::ZERO),
+                        Err(error) => {
+                            reading.blame(&error);
+                            self.failed(&error, Duration::ZERO);
+                        }
                     }
                 }
             }
@@ -208,7 +211,19 @@ impl Reading {
         Poll::Ready(Ok(false))
     }
 
+    /// Tells who chooses endpoints of one that cut its reply.
+    fn blame(&self, error: &SourceError) {
+        let is_cut = matches!(error, SourceError::Truncated | SourceError::Broken { .. });
+        if let Some(lease) = self.lease.as_ref().filter(|_| is_cut) {
+            lease.cut();
+        }
+    }
+
+    /// Takes a reply that is whole.
     fn take(&mut self) -> (HeaderMap, Vec<u8>) {
+        if let Some(lease) = &self.lease {
+            lease.completed();
+        }
         (
             std::mem::take(&mut self.headers),
             std::mem::take(&mut self.body),

@@ -24,7 +24,7 @@ pub(super) fn closed(close: Option<&CloseFrame>) -> Result<Fill, SourceError> {
         "" => String::new(),
         reason => format!(" ({reason:?})"),
     };
-    Err(SourceError::Broken {
+    Err(SourceError::Closed {
         reason: format!("it closed its WebSocket with {}{reason}", close.code),
     })
 }

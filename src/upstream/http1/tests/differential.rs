@@ -130,7 +130,7 @@ async fn ours(method: Method, near: DuplexStream) -> (Understood, Option<String>
     }
     let understood = understood(&parts, body, last, fault.is_none());
     let reason = match fault {
-        Some(SourceError::Broken { reason }) => Some(reason),
+        Some(SourceError::Broken { reason } | SourceError::Closed { reason }) => Some(reason),
         Some(SourceError::Truncated | SourceError::Undecodable(_)) | None => None,
     };
     (understood, reason)

@@ -148,7 +148,7 @@ async fn the_close_code_is_the_ending() {
         let reason = message.to_owned();
         assert_eq!(
             (records.len(), end),
-            (1, Err(SourceError::Broken { reason }))
+            (1, Err(SourceError::Closed { reason }))
         );
     }
     let (records, end) = check(&frame(0x81, b"cut")).await;
