@@ -14,6 +14,7 @@ mod compressing;
 mod edge;
 mod failing_polls;
 mod forwarding;
+mod health;
 mod http2_upstreams;
 mod leaving;
 mod metrics;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::support::{NDJSON, Weir, backend::Backend, client::Client, soon};
 
 /// All that the admin listener tells.
-async fn scrape(weir: &Weir) -> String {
+pub async fn scrape(weir: &Weir) -> String {
     let address = weir.admin.as_ref().expect("an admin listener");
     let mut client = Client::connect(address).await;
     client
@@ -21,7 +21,7 @@ async fn scrape(weir: &Weir) -> String {
 }
 
 /// Waits until every one of these lines is told.
-async fn told(weir: &Weir, lines: &[&str]) -> String {
+pub async fn told(weir: &Weir, lines: &[&str]) -> String {
     soon(&format!("{lines:?}"), async {
         loop {
             let text = scrape(weir).await;
