@@ -91,9 +91,10 @@ impl App {
     /// # Errors
     /// A socket cannot be opened, or certificates cannot be used.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        let metrics = Metrics::new(config.threads);
+        let compression = Budget::new(config.compression_bytes_max);
+        let metrics = Metrics::new(config.threads, Arc::clone(&compression));
         let generation = Generation::build(1, &config, None, &metrics)?;
-        let bound = |settings| Bound::open(settings, config.threads);
+        let bound = |settings| Bound::open(settings, config.threads, &metrics);
         let listeners = config.listeners.into_iter().map(bound);
         let listeners = listeners.collect::<Result<_, _>>()?;
         let admin = config.admin.as_ref();
@@ -105,7 +106,7 @@ impl App {
             listeners,
             asked_admin: config.admin,
             admin,
-            compression: Budget::new(config.compression_bytes_max),
+            compression,
         })
     }
 
@@ -186,7 +187,10 @@ impl Running {
                     is_kept[old] = true;
                     Listening::Kept(old, Offer::new(settings)?)
                 }
-                None => Listening::Opened(Bound::open(settings, self.workers.len())?),
+                None => {
+                    let workers = self.workers.len();
+                    Listening::Opened(Bound::open(settings, workers, &self.metrics)?)
+                }
             });
         }
         let mut opened = self.listen(prepared);
@@ -202,7 +206,7 @@ impl Running {
         }
         self.traces.retain(Trace::is_alive);
         let alive = 1 + self.traces.len();
-        self.metrics.reloaded(alive);
+        self.metrics.reloaded(number, alive);
         Ok(Reloaded {
             generation: number,
             alive,

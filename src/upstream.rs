@@ -61,7 +61,8 @@ impl Upstream {
     pub fn new(shared: Arc<Shared>, scratch: Scratch) -> Self {
         Self {
             view: RefCell::new(View::of(shared.members(), None)),
-            connector: Connector::new(&shared.settings, shared.trust.as_ref()),
+            connector: Connector::new(&shared.settings, shared.trust.as_ref())
+                .counting(Arc::clone(&shared.metrics)),
             // Polls are sent while their stream has been lent the worker's.
             scratch: match shared.settings.bridge {
                 Some(Bridge::Poll(_)) => Scratch::default(),

@@ -40,7 +40,7 @@ impl Generation {
             old.find(|old| old.is_same(new)).cloned()
         };
         let shared = |settings: &crate::upstream::Settings| {
-            let new = Shared::new(settings.clone())?;
+            let new = Shared::new(settings.clone(), metrics.upstream(&settings.name))?;
             Ok(kept(&new).unwrap_or_else(|| Arc::new(new)))
         };
         let upstreams = config.upstreams.iter().map(shared);

@@ -10,9 +10,12 @@ use super::{
     Connection, Settings, http1, http2,
     transport::{Duplex, Transport},
 };
-use crate::proxy::{
-    Proxy,
-    link::{ConnectionLink, Peer},
+use crate::{
+    proxy::{
+        Proxy,
+        link::{ConnectionLink, Peer},
+    },
+    telemetry::metrics::listener::ListenerMetrics,
 };
 
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
@@ -25,6 +28,7 @@ pub(super) struct Incoming {
     pub(super) proxy: Rc<Proxy>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) place: OwnedSemaphorePermit,
+    pub(super) metrics: Arc<ListenerMetrics>,
 }
 
 impl Incoming {
@@ -35,7 +39,8 @@ impl Incoming {
         };
         let peer = self.peer();
         let (proxy, place) = (self.proxy, self.place);
-        let link = ConnectionLink::new(peer, is_http2, place);
+        let counted = self.metrics.connected(is_http2);
+        let link = ConnectionLink::new(peer, is_http2, (place, counted));
         // A task of its own, for either protocol: this one is as big as a handshake, and one for both would
         // be as big as the bigger of them.
         let connection = Connection {

@@ -12,7 +12,14 @@ use super::{
     socket::{Accepting, BindError, BoundSocket, Opened, SocketFile, open},
     tls,
 };
-use crate::{error::is_exhausted, proxy::Proxy};
+use crate::{
+    error::is_exhausted,
+    proxy::Proxy,
+    telemetry::metrics::{
+        Metrics,
+        listener::{Certificate, ListenerMetrics},
+    },
+};
 
 /// How long to wait when no connection can be accepted, for lack of descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -25,6 +32,7 @@ pub struct Bound {
     address: String,
     offer: watch::Sender<Arc<Offer>>,
     sockets: Vec<BoundSocket>,
+    metrics: Arc<ListenerMetrics>,
     /// The unix socket's file, removed with the listener.
     _file: Option<SocketFile>,
 }
@@ -33,6 +41,7 @@ pub struct Bound {
 pub struct Offer {
     settings: Arc<Settings>,
     tls: Option<TlsAcceptor>,
+    certificates: Vec<Certificate>,
     connections: Arc<Semaphore>,
 }
 
@@ -40,6 +49,7 @@ pub struct Offer {
 pub struct WorkerListener {
     offer: watch::Receiver<Arc<Offer>>,
     socket: BoundSocket,
+    metrics: Arc<ListenerMetrics>,
 }
 
 impl Offer {
@@ -48,19 +58,21 @@ impl Offer {
     /// # Errors
     /// TLS cannot be set up.
     pub fn new(settings: Settings) -> Result<Self, BindError> {
-        let tls = if settings.tls.is_empty() {
-            None
+        let (tls, certificates) = if settings.tls.is_empty() {
+            (None, Vec::new())
         } else {
             let config = tls::server_config(&settings.tls, settings.http);
-            Some(config.map_err(|source| BindError::Tls {
+            let (config, certificates) = config.map_err(|source| BindError::Tls {
                 address: settings.address.to_string(),
                 source,
-            })?)
+            })?;
+            (Some(config), certificates)
         };
         Ok(Self {
             connections: Arc::new(Semaphore::new(settings.connections_max)),
             settings: Arc::new(settings),
             tls: tls.map(TlsAcceptor::from),
+            certificates,
         })
     }
 
@@ -74,11 +86,11 @@ impl Offer {
 }
 
 impl Bound {
-    /// Opens a listener for `workers` workers.
+    /// Opens a listener for `workers` workers, which counts by its address.
     ///
     /// # Errors
     /// The address cannot be listened on, or TLS cannot be set up.
-    pub fn open(settings: Settings, workers: usize) -> Result<Self, BindError> {
+    pub fn open(settings: Settings, workers: usize, metrics: &Metrics) -> Result<Self, BindError> {
         let asked = settings.address.clone();
         let offer = Offer::new(settings)?;
         let Opened {
@@ -86,11 +98,14 @@ impl Bound {
             sockets,
             file,
         } = open(&asked, workers)?;
+        let metrics = metrics.listener(&address);
+        metrics.certify(offer.certificates.clone());
         Ok(Self {
             asked,
             address,
             offer: watch::Sender::new(Arc::new(offer)),
             sockets,
+            metrics,
             _file: file,
         })
     }
@@ -109,6 +124,7 @@ impl Bound {
 
     /// Offers something else to the connections that come from now on.
     pub fn renew(&self, offer: Offer) {
+        self.metrics.certify(offer.certificates.clone());
         self.offer
             .send_modify(|old| *old = Arc::new(offer.in_place_of(old)));
     }
@@ -118,11 +134,19 @@ impl Bound {
         let share = |socket| WorkerListener {
             offer: self.offer.subscribe(),
             socket,
+            metrics: Arc::clone(&self.metrics),
         };
         mem::take(&mut self.sockets)
             .into_iter()
             .map(share)
             .collect()
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Nobody need renew a certificate that is not in use.
+        self.metrics.certify(Vec::new());
     }
 }
 
@@ -165,6 +189,7 @@ impl WorkerListener {
                 proxy: Rc::clone(&proxy),
                 peer,
                 place,
+                metrics: Arc::clone(&self.metrics),
             };
             tokio::task::spawn_local(incoming.serve(io));
         }

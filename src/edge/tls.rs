@@ -1,5 +1,7 @@
 //! Which certificate does a client get, and what is agreed with it?
 
+mod facts;
+
 use std::{fmt, sync::Arc};
 
 use rustls::{
@@ -13,7 +15,10 @@ use rustls::{
 use thiserror::Error;
 
 use super::{CertificateSettings, HttpVersions};
-use crate::pem::{self, PemError};
+use crate::{
+    pem::{self, PemError},
+    telemetry::metrics::listener::Certificate,
+};
 
 /// Why a listener's TLS could not be set up.
 #[derive(Debug, Error)]
@@ -49,19 +54,21 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
-/// Sets up TLS 1.2 and 1.3 with these certificates; the first is for clients that name none of them.
+/// Sets up TLS 1.2 and 1.3 with these certificates; the first is for clients that name none of them. Gives
+/// what is to be told of them, too.
 ///
 /// # Errors
 /// A file cannot be used, or a key does not belong to its certificate.
 pub fn server_config(
     certificates: &[CertificateSettings],
     http: HttpVersions,
-) -> Result<Arc<ServerConfig>, TlsError> {
+) -> Result<(Arc<ServerConfig>, Vec<Certificate>), TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let keys = certificates
         .iter()
         .map(|settings| load(settings, &provider))
         .collect::<Result<Vec<_>, _>>()?;
+    let facts = keys.iter().filter_map(|key| facts::of(&key.cert)).collect();
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -75,7 +82,7 @@ pub fn server_config(
     .filter(|(is_spoken, _)| *is_spoken)
     .map(|(_, name)| name.to_vec())
     .collect();
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), facts))
 }
 
 fn load(

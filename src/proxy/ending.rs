@@ -62,6 +62,8 @@ pub(super) struct Fault {
     /// Whether it makes the endpoint suspect. What it reports in so many words does not, nor does silence: a
     /// stream without news is no rare thing.
     pub(super) is_cut: bool,
+    /// What is wrong with the upstream's records, as metrics call it; where they are at fault.
+    pub(super) undecodable: Option<&'static str>,
 }
 
 impl Fault {
@@ -72,6 +74,7 @@ impl Fault {
             ending,
             message: message.into(),
             is_cut,
+            undecodable: None,
         }
     }
 
@@ -91,10 +94,16 @@ impl From<DecodeError> for Fault {
             DecodeError::Truncated { .. } | DecodeError::Unended => Ending::UpstreamTruncated,
             DecodeError::BadFraming { .. } => Ending::BadFraming,
             DecodeError::Reported { .. } => {
-                return Self::new(Ending::UpstreamError, error.to_string()).excused();
+                return Self {
+                    undecodable: Some(error.code()),
+                    ..Self::new(Ending::UpstreamError, error.to_string()).excused()
+                };
             }
         };
-        Self::new(ending, error.to_string())
+        Self {
+            undecodable: Some(error.code()),
+            ..Self::new(ending, error.to_string())
+        }
     }
 }
 

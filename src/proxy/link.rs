@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use crate::upstream::source::SharedSource;
+use crate::{telemetry::metrics::listener::OpenConnection, upstream::source::SharedSource};
 
 /// How long a client may take nothing before a route has said otherwise.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -38,7 +38,7 @@ pub struct ConnectionLink {
     /// Whether streams share the connection.
     pub is_http2: bool,
     /// Its place among those that the listener may serve, given back with the last stream or tunnel.
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, OpenConnection),
     turn: Cell<u64>,
     is_blocked: Cell<bool>,
     is_stalled: Cell<bool>,
@@ -49,9 +49,13 @@ pub struct ConnectionLink {
 }
 
 impl ConnectionLink {
-    /// Makes the link of a new connection.
+    /// Makes the link of a new connection, which is counted as long as it has its place.
     #[must_use]
-    pub fn new(peer: Peer, is_http2: bool, place: OwnedSemaphorePermit) -> Rc<Self> {
+    pub fn new(
+        peer: Peer,
+        is_http2: bool,
+        place: (OwnedSemaphorePermit, OpenConnection),
+    ) -> Rc<Self> {
         Rc::new(Self {
             peer,
             is_http2,

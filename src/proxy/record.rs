@@ -188,6 +188,15 @@ impl Record {
         self.first_event_ms.get_or_insert(after_ms);
     }
 
+    /// Counts records that were passed over because they are malformed.
+    pub(super) fn count_skipped(&self, records: u64) {
+        if records > 0
+            && let Some(lane) = self.lane()
+        {
+            lane.skipped(records);
+        }
+    }
+
     /// Counts the stream among those that are open; `to` is known.
     pub(super) fn begin(&mut self) {
         self.is_open = true;

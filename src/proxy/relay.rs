@@ -325,8 +325,9 @@ impl Relay {
             return Ok(());
         };
         let mut rest = came;
-        let events = transcoder.push(&mut rest, write.out, write.limit)?;
-        self.parts.record.count_events(events, self.timers.last());
+        let events = transcoder.push(&mut rest, write.out, write.limit);
+        self.parts.record.count_skipped(transcoder.take_skipped());
+        self.parts.record.count_events(events?, self.timers.last());
         if !rest.is_empty() {
             self.held = Some(Box::new(Bytes::copy_from_slice(rest)));
         }

@@ -4,7 +4,10 @@
 //! Labels never hold a path, a peer or a payload.
 
 mod histogram;
+pub mod listener;
+mod process;
 pub mod scrape;
+pub mod upstream;
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +15,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use self::histogram::Histogram;
+use self::{histogram::Histogram, listener::ListenerMetrics, upstream::UpstreamMetrics};
+use crate::transcode::compress::Budget;
 
 /// The counts of the process.
 #[derive(Debug)]
@@ -24,10 +28,27 @@ pub struct Metrics {
     routes: Mutex<BTreeMap<String, Arc<RouteMetrics>>>,
     /// Of requests that no route takes.
     unrouted: Arc<RouteMetrics>,
+    upstreams: Mutex<BTreeMap<String, Arc<UpstreamMetrics>>>,
+    listeners: Mutex<BTreeMap<String, Arc<ListenerMetrics>>>,
+    /// What compressed streams may hold.
+    compression: Arc<Budget>,
     reloads: AtomicU64,
     reloads_refused: AtomicU64,
+    /// The number of the generation at work.
+    generation: AtomicU64,
     /// How many generations of the configuration are in use.
     generations: AtomicU64,
+    /// When the generation at work was built, in seconds since 1970.
+    loaded_at: AtomicU64,
+    /// What became of spans.
+    pub spans: SpanCounts,
+}
+
+/// What became of the spans of traces.
+#[derive(Debug, Default)]
+pub struct SpanCounts {
+    pub(super) sent: AtomicU64,
+    pub(super) dropped: AtomicU64,
 }
 
 /// One worker's way to the counts.
@@ -49,6 +70,7 @@ pub struct Lane {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     heartbeats: AtomicU64,
+    skipped: AtomicU64,
     first_event: Histogram,
     gap: Histogram,
     age: Histogram,
@@ -63,20 +85,42 @@ struct Streams {
     open: BTreeMap<&'static str, u64>,
     /// By output and ending.
     ended: BTreeMap<(&'static str, &'static str), u64>,
+    /// By framing and code.
+    undecodable: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Metrics {
-    /// Counts nothing yet, in lanes for so many workers.
+    /// Counts nothing yet, in lanes for so many workers; `compression` is what compressed streams may hold.
     #[must_use]
-    pub fn new(workers: usize) -> Arc<Self> {
+    pub fn new(workers: usize, compression: Arc<Budget>) -> Arc<Self> {
         Arc::new(Self {
             workers,
             routes: Mutex::default(),
             unrouted: Arc::new(RouteMetrics::new(workers)),
+            upstreams: Mutex::default(),
+            listeners: Mutex::default(),
+            compression,
             reloads: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
+            generation: AtomicU64::new(1),
             generations: AtomicU64::new(1),
+            loaded_at: AtomicU64::new(unix_time()),
+            spans: SpanCounts::default(),
         })
+    }
+
+    /// The counts of the upstream of that name, which outlive its generation.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        let mut upstreams = lock(&self.upstreams);
+        Arc::clone(upstreams.entry(name.to_owned()).or_default())
+    }
+
+    /// The counts of the listener at that address, with the port that was found.
+    #[must_use]
+    pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
+        let mut listeners = lock(&self.listeners);
+        Arc::clone(listeners.entry(address.to_owned()).or_default())
     }
 
     /// The counts of the route of that name, which outlive its generation.
@@ -100,10 +144,12 @@ impl Metrics {
         }
     }
 
-    /// Counts a reload, after which so many generations are in use.
-    pub fn reloaded(&self, generations: usize) {
+    /// Counts a reload, after which generation `number` is at work, and so many are in use.
+    pub fn reloaded(&self, number: u64, generations: usize) {
         self.reloads.fetch_add(1, Relaxed);
+        self.generation.store(number, Relaxed);
         self.generations.store(generations as u64, Relaxed);
+        self.loaded_at.store(unix_time(), Relaxed);
     }
 
     /// Counts a reload that changed nothing.
@@ -180,10 +226,39 @@ impl Lane {
         self.heartbeats.fetch_add(1, Relaxed);
     }
 
+    /// Counts records that were passed over because they are malformed.
+    pub fn skipped(&self, records: u64) {
+        self.skipped.fetch_add(records, Relaxed);
+    }
+
+    /// Counts a stream that could not be cut into records any more.
+    pub fn undecodable(&self, framing: &'static str, code: &'static str) {
+        let mut streams = lock(&self.streams);
+        *streams.undecodable.entry((framing, code)).or_default() += 1;
+    }
+
     /// Counts how long it took to let go of the upstream of a client that had left.
     pub fn cancelled(&self, within: Duration) {
         self.cancel.observe(within);
     }
+}
+
+impl SpanCounts {
+    /// Counts spans that the collector has taken.
+    pub fn sent(&self, spans: u64) {
+        self.sent.fetch_add(spans, Relaxed);
+    }
+
+    /// Counts spans that were lost.
+    pub fn dropped(&self, spans: u64) {
+        self.dropped.fetch_add(spans, Relaxed);
+    }
+}
+
+/// The time in seconds since 1970.
+fn unix_time() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// Counts stay right although a thread that counted has panicked.

@@ -95,6 +95,12 @@ pub trait Decoder {
     /// How many bytes of an incomplete record are carried.
     fn carried_bytes(&self) -> usize;
 
+    /// How many records were passed over since this was last asked, because they are malformed. Most framings
+    /// pass over none.
+    fn take_skipped(&mut self) -> u64 {
+        0
+    }
+
     /// Whether the framing's own end has come, after which no record can: a cut of the connection
     /// behind it takes nothing away (invariant 7). Framings without an end of their own never say so.
     fn has_ended(&self) -> bool {
@@ -199,6 +205,20 @@ pub fn by_content_type(media_type: &str) -> Option<&'static Framing> {
         .iter()
         .copied()
         .find(|framing| framing.content_types.iter().any(claims))
+}
+
+impl DecodeError {
+    /// The stable name in metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::RecordTooLarge { .. } => "record_too_large",
+            Self::Truncated { .. } => "truncated",
+            Self::BadFraming { .. } => "bad_framing",
+            Self::Unended => "unended",
+            Self::Reported { .. } => "reported",
+        }
+    }
 }
 
 #[cfg(test)]

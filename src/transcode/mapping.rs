@@ -81,6 +81,8 @@ pub(super) struct Written {
     pub(super) events: u64,
     /// What it means for the stream.
     pub(super) meaning: Meaning,
+    /// Whether it was left out because it is not JSON.
+    pub(super) is_bad: bool,
 }
 
 /// The mapping of one stream.

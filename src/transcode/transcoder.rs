@@ -15,7 +15,7 @@ use super::{
 #[derive(Debug, Clone, Copy)]
 pub struct Turn<'a> {
     /// How its records are cut.
-    pub from: &'a Framing,
+    pub from: &'static Framing,
     /// What its reply says of itself.
     pub opening: Opening<'a>,
     /// The charset of its bytes, whatever its content type says of that.
@@ -24,10 +24,10 @@ pub struct Turn<'a> {
     pub to: &'static Output,
 }
 
-impl<'a> Turn<'a> {
+impl Turn<'_> {
     /// From `from` to `to`, of a reply that says nothing of itself.
     #[must_use]
-    pub fn new(from: &'a Framing, to: &'static Output, record_bytes_max: usize) -> Self {
+    pub fn new(from: &'static Framing, to: &'static Output, record_bytes_max: usize) -> Self {
         Self {
             from,
             opening: Opening {
@@ -65,6 +65,7 @@ macro_rules! with_encoder {
 /// After every call `out` ends at an event's end (invariant 5), so whatever is appended next stands
 /// between events.
 pub struct Transcoder {
+    from: &'static Framing,
     /// What makes the stream UTF-8, where it is not and its framing is one of text.
     undoing: Option<Box<Undoing>>,
     decoder: Box<dyn Decoder>,
@@ -79,6 +80,8 @@ struct Writer {
     format: Format,
     /// What the last record meant for the stream.
     meaning: Meaning,
+    /// How many records were left out because they are not JSON, until that is asked for.
+    skipped: u32,
 }
 
 impl Transcoder {
@@ -89,6 +92,7 @@ impl Transcoder {
         let charset = turn.charset.or_else(named);
         let undoing = charset.filter(|_| turn.from.is_text).map(Undoing::new);
         Self {
+            from: turn.from,
             undoing: undoing.map(Box::new),
             decoder: (turn.from.decoder)(&turn.opening),
             writer: Writer {
@@ -96,6 +100,7 @@ impl Transcoder {
                 mapping: Mapping::new(Arc::clone(event)),
                 format: turn.to.format,
                 meaning: Meaning::GoesOn,
+                skipped: 0,
             },
         }
     }
@@ -135,6 +140,7 @@ impl Transcoder {
             undoing: Some(undoing),
             decoder,
             writer,
+            ..
         } = self
         else {
             return Ok(0);
@@ -206,6 +212,18 @@ impl Transcoder {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.decoder.has_ended()
+    }
+
+    /// How records are cut.
+    #[must_use]
+    pub fn framing(&self) -> &'static Framing {
+        self.from
+    }
+
+    /// How many records were passed over since this was last asked, because they are malformed.
+    pub fn take_skipped(&mut self) -> u64 {
+        let unmapped = std::mem::take(&mut self.writer.skipped);
+        self.decoder.take_skipped() + u64::from(unmapped)
     }
 
     /// How many bytes of an incomplete record are carried.
@@ -296,8 +314,13 @@ impl Writer {
             data: undone.as_deref().or(record.data),
             ..*record
         };
-        let Written { events, meaning } = self.mapping.write(record, encoder, out)?;
+        let Written {
+            events,
+            meaning,
+            is_bad,
+        } = self.mapping.write(record, encoder, out)?;
         self.meaning = meaning;
+        self.skipped = self.skipped.saturating_add(u32::from(is_bad));
         match meaning {
             Meaning::GoesOn => Ok(events),
             Meaning::Complete => Ok(events + self.mapping.settings().end.write(encoder, out)),

@@ -13,13 +13,16 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
 use super::{EndpointAddress, HttpVersion, Settings, TlsSettings, source::root_cause};
-use crate::error::{Kind, Refusal, is_exhausted};
+use crate::{
+    error::{Kind, Refusal, is_exhausted},
+    telemetry::metrics::upstream::UpstreamMetrics,
+};
 
 /// How long one address family is tried alone before the other is tried beside it (RFC 8305 §5).
 const HAPPY_EYEBALLS_DELAY: Duration = Duration::from_millis(250);
@@ -80,22 +83,23 @@ impl ConnectError {
         matches!(self, Self::Exhausted(_))
     }
 
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Timeout(_) => Kind::ConnectTimeout,
+            Self::Refused(_) | Self::Exhausted(_) => Kind::ConnectFailed,
+            Self::Tls(_) | Self::NoHttp2(_) => Kind::TlsFailed,
+        }
+    }
+
     pub(crate) fn refusal(&self) -> Refusal {
-        let (kind, detail) = match self {
-            Self::Timeout(_) => (
-                Kind::ConnectTimeout,
-                "the upstream could not be connected to in time",
-            ),
-            Self::Refused(_) | Self::Exhausted(_) => (
-                Kind::ConnectFailed,
-                "the upstream could not be connected to",
-            ),
-            Self::Tls(_) | Self::NoHttp2(_) => (
-                Kind::TlsFailed,
-                "no trusted connection to the upstream could be made",
-            ),
+        let detail = match self {
+            Self::Timeout(_) => "the upstream could not be connected to in time",
+            Self::Refused(_) | Self::Exhausted(_) => "the upstream could not be connected to",
+            Self::Tls(_) | Self::NoHttp2(_) => {
+                "no trusted connection to the upstream could be made"
+            }
         };
-        Refusal::new(kind, detail)
+        Refusal::new(self.kind(), detail)
     }
 }
 
@@ -106,6 +110,8 @@ pub(crate) struct Connector {
     tls: Option<Tls>,
     http: HttpVersion,
     limit: Duration,
+    /// Where connections are counted, if anywhere.
+    metrics: Option<Arc<UpstreamMetrics>>,
 }
 
 #[derive(Clone)]
@@ -132,7 +138,14 @@ impl Connector {
             }),
             http: settings.http,
             limit: settings.connect_timeout,
+            metrics: None,
         }
+    }
+
+    /// The same, with its connections counted.
+    pub(super) fn counting(mut self, metrics: Arc<UpstreamMetrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// The same, but for requests that only HTTP/1.1 carries; prior knowledge of HTTP/2 stays.
@@ -149,9 +162,18 @@ impl Connector {
         &self,
         address: &EndpointAddress,
     ) -> Result<Connected, ConnectError> {
-        timeout(self.limit, self.connect_unlimited(address))
+        let began = Instant::now();
+        let connected = timeout(self.limit, self.connect_unlimited(address))
             .await
-            .unwrap_or(Err(ConnectError::Timeout(self.limit)))
+            .unwrap_or(Err(ConnectError::Timeout(self.limit)));
+        match (&self.metrics, &connected) {
+            (Some(metrics), Ok(_)) => metrics.connected(began.elapsed()),
+            (Some(metrics), Err(error)) => {
+                metrics.connect_failed(&address.to_string(), error.kind().code());
+            }
+            (None, _) => {}
+        }
+        connected
     }
 
     async fn connect_unlimited(

@@ -35,6 +35,23 @@ pub struct Settings {
     pub bridge: Option<Bridge>,
 }
 
+impl Settings {
+    /// One endpoint that is asked over HTTP/1.1 for something of our own, beside the proxy's upstreams.
+    pub(crate) fn of_one(name: &str, endpoint: EndpointAddress, tls: TlsSettings) -> Self {
+        Self {
+            name: name.to_owned(),
+            endpoints: vec![endpoint],
+            http: HttpVersion::Http1,
+            balance: Balance::RoundRobin,
+            hash_by: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            retry: RetrySettings::default(),
+            tls,
+            bridge: None,
+        }
+    }
+}
+
 /// Which version of HTTP an upstream is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpVersion {

@@ -8,7 +8,10 @@ use std::sync::{
 use rustls::ClientConfig;
 
 use super::{Settings, TrustError, key::Key, member::Member, retry::Retries, trust};
-use crate::balance::{self, Candidate, Draw};
+use crate::{
+    balance::{self, Candidate, Draw},
+    telemetry::metrics::upstream::UpstreamMetrics,
+};
 
 /// The endpoints of an upstream at one time; another list takes its place where they change.
 pub type Members = Arc<[Arc<Member>]>;
@@ -23,14 +26,16 @@ pub struct Shared {
     members: RwLock<Members>,
     turn: AtomicUsize,
     pub(super) retries: Retries,
+    /// Where its connections are counted.
+    pub(super) metrics: Arc<UpstreamMetrics>,
 }
 
 impl Shared {
-    /// Sets up trust and loads.
+    /// Sets up trust and loads; connections are counted in `metrics`.
     ///
     /// # Errors
     /// The certificates to trust cannot be used.
-    pub fn new(settings: Settings) -> Result<Self, TrustError> {
+    pub fn new(settings: Settings, metrics: Arc<UpstreamMetrics>) -> Result<Self, TrustError> {
         let member =
             |address: &super::EndpointAddress| Arc::new(Member::new(address.clone(), &settings));
         let members: Members = settings.endpoints.iter().map(member).collect();
@@ -44,6 +49,7 @@ impl Shared {
             members: RwLock::new(members),
             turn: AtomicUsize::new(0),
             retries: Retries::new(&settings.retry),
+            metrics,
             settings,
         })
     }

@@ -73,7 +73,7 @@ impl Hand {
 
 /// Turns `input` and checks, after every call, that the output ends at an event's end, keeps its
 /// bound, and shows the client as many events as were counted.
-fn turn(from: &Framing, event: &mapping::Settings, input: &[u8], hand: &Hand) -> Outcome {
+fn turn(from: &'static Framing, event: &mapping::Settings, input: &[u8], hand: &Hand) -> Outcome {
     let mut transcoder = open(from, event, hand.record_bytes_max);
     let mut reader = SseReader::default();
     let mut outcome = Outcome {
@@ -114,7 +114,7 @@ fn turn(from: &Framing, event: &mapping::Settings, input: &[u8], hand: &Hand) ->
 }
 
 /// A transcoder as for the framing's sample.
-fn open(from: &Framing, event: &mapping::Settings, record_bytes_max: usize) -> Transcoder {
+fn open(from: &'static Framing, event: &mapping::Settings, record_bytes_max: usize) -> Transcoder {
     let mut turn = Turn::new(from, OUTPUTS[0], record_bytes_max);
     turn.opening.content_type = from.sample_content_type;
     Transcoder::new(&turn, &Arc::new(event.clone()))

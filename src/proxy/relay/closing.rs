@@ -62,6 +62,9 @@ impl Relay {
             return self.end(Ending::Complete, None);
         }
         if let Some(transcoder) = &self.parts.transcoder {
+            if let (Some(code), Some(lane)) = (fault.undecodable, self.parts.record.lane()) {
+                lane.undecodable(transcoder.framing().name, code);
+            }
             transcoder.error(fault.ending.code(), &fault.message, out);
         }
         self.blame(fault);

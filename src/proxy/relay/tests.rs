@@ -13,7 +13,7 @@ use crate::{
         record::Asked,
     },
     route::{From, Limits, PathPattern, Policy, Rewrite, Timeouts, To},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Metrics, listener::ListenerMetrics},
     transcode::{
         compress::{self, Budget, Coding, Press},
         framing, heartbeat,
@@ -60,7 +60,8 @@ fn connection() -> Rc<ConnectionLink> {
     };
     let places = Arc::new(tokio::sync::Semaphore::new(1));
     let place = places.try_acquire_owned().unwrap();
-    ConnectionLink::new(peer, false, place)
+    let counted = Arc::<ListenerMetrics>::default().connected(false);
+    ConnectionLink::new(peer, false, (place, counted))
 }
 
 /// A stream with a heartbeat every second.
@@ -106,7 +107,12 @@ fn relay(connection: &Rc<ConnectionLink>, source: impl Source + 'static) -> Rela
         route: Arc::new(route),
         link: StreamLink::new(Rc::clone(connection)),
         watch: Rc::new(Drain::default()).watch(),
-        record: Record::new(asked, None, now, Rc::new(Metrics::new(1).of_worker(0))),
+        record: Record::new(
+            asked,
+            None,
+            now,
+            Rc::new(Metrics::new(1, Budget::new(0)).of_worker(0)),
+        ),
         lease: None,
         compressor: None,
     };

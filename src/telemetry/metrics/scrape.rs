@@ -2,7 +2,9 @@
 //!
 //! As `OpenMetrics` text 1.0, written by Prometheus' own crate.
 
-use std::{fmt, sync::Arc, sync::atomic::Ordering::Relaxed};
+mod more;
+
+use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -82,10 +84,11 @@ impl Collector for Scrape {
         routes.push(("-", &self.metrics.unrouted));
         encode_streams(&mut encoder, &routes)?;
         encode_totals(&mut encoder, &routes)?;
+        encode_faults(&mut encoder, &routes)?;
         encode_durations(&mut encoder, &routes)?;
         self.encode_endpoints(&mut encoder)?;
         self.encode_retries(&mut encoder)?;
-        self.encode_process(&mut encoder)
+        more::encode(&mut encoder, &self.metrics)
     }
 }
 
@@ -167,6 +170,26 @@ fn encode_totals(encoder: &mut DescriptorEncoder<'_>, routes: &[Route<'_>]) -> f
     Ok(())
 }
 
+/// What is wrong with the upstreams' records.
+fn encode_faults(encoder: &mut DescriptorEncoder<'_>, routes: &[Route<'_>]) -> fmt::Result {
+    let help = "Streams that could not be cut into records any more, by framing and reason";
+    let mut errors = family(encoder, "weir_decode_errors", help, MetricType::Counter)?;
+    for (route, metrics) in routes {
+        let sums = sums(metrics, |lane| lock(&lane.streams).undecodable.clone());
+        for ((framing, code), count) in sums {
+            let labels = [("route", *route), ("framing", framing), ("code", code)];
+            counter(&mut errors, &labels, count)?;
+        }
+    }
+    let help = "Records passed over because they are malformed";
+    let mut skipped = family(encoder, "weir_records_skipped", help, MetricType::Counter)?;
+    for (route, metrics) in routes {
+        let count = metrics.sum(|lane| &lane.skipped);
+        counter(&mut skipped, &[("route", *route)], count)?;
+    }
+    Ok(())
+}
+
 fn encode_durations(encoder: &mut DescriptorEncoder<'_>, routes: &[Route<'_>]) -> fmt::Result {
     type Of = fn(&Lane) -> &Histogram;
     let families: [(&str, &str, Of); 4] = [
@@ -194,13 +217,8 @@ fn encode_durations(encoder: &mut DescriptorEncoder<'_>, routes: &[Route<'_>]) -
     for (name, help, of) in families {
         let mut all = family(encoder, name, help, MetricType::Histogram)?;
         for (route, metrics) in routes {
-            let Snapshot {
-                buckets,
-                count,
-                sum,
-            } = Snapshot::of(metrics.0.iter().map(of));
-            all.encode_family(&[("route", *route)])?
-                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            let times = Snapshot::of(metrics.0.iter().map(of));
+            histogram(&mut all, &[("route", *route)], &times)?;
         }
     }
     Ok(())
@@ -256,26 +274,6 @@ impl Scrape {
         }
         Ok(())
     }
-
-    fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Readings of the configuration";
-        let mut reloads = family(encoder, "weir_reloads", help, MetricType::Counter)?;
-        let Metrics {
-            reloads: done,
-            reloads_refused: refused,
-            generations,
-            ..
-        } = &*self.metrics;
-        counter(&mut reloads, &[("result", "done")], done.load(Relaxed))?;
-        counter(
-            &mut reloads,
-            &[("result", "refused")],
-            refused.load(Relaxed),
-        )?;
-        let help = "Generations of the configuration that streams use";
-        family(encoder, "weir_generations", help, MetricType::Gauge)?
-            .encode_gauge(&generations.load(Relaxed))
-    }
 }
 
 impl EndpointState {
@@ -306,6 +304,21 @@ fn counter(
     family
         .encode_family(labels)?
         .encode_counter::<NoLabelSet, _, u64>(&value, None)
+}
+
+fn histogram(
+    family: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    times: &Snapshot,
+) -> fmt::Result {
+    let Snapshot {
+        buckets,
+        count,
+        sum,
+    } = times;
+    family
+        .encode_family(labels)?
+        .encode_histogram::<NoLabelSet>(*sum, *count, buckets, None)
 }
 
 fn gauge(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {

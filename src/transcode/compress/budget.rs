@@ -35,6 +35,12 @@ impl Budget {
         self.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
+    /// How many bytes may be granted.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+
     /// How many bytes are granted now.
     #[must_use]
     pub fn granted_bytes(&self) -> usize {

@@ -39,6 +39,8 @@ pub const FRAMING: Framing = Framing {
 struct JsonSeq {
     values: Values,
     stage: Stage,
+    /// How many malformed texts were passed over, until that is asked for.
+    skipped: u32,
 }
 
 /// Where in the sequence we are.
@@ -61,6 +63,7 @@ impl JsonSeq {
         Self {
             values: Values::new(opening.record_bytes_max),
             stage: Stage::Start,
+            skipped: 0,
         }
     }
 
@@ -81,12 +84,12 @@ impl JsonSeq {
                     Ok(None) => {}
                     Err(Fault::Malformed(_)) => {
                         self.values.abandon();
-                        self.stage = Stage::Over;
+                        self.pass_over();
                     }
                     complete => return complete,
                 },
                 Stage::Start | Stage::Begun | Stage::Blank => {
-                    self.stage = self.before_text(*first)?;
+                    self.before_text(*first)?;
                     if self.stage != Stage::Text {
                         *input = rest;
                     }
@@ -117,18 +120,32 @@ impl JsonSeq {
         Ok(None)
     }
 
-    /// The stage that `byte` brings where no text has begun.
+    /// Takes a byte where no text has begun.
     #[inline]
-    fn before_text(&mut self, byte: u8) -> Result<Stage, Fault> {
-        match (self.stage, byte) {
-            (_, RS) => Ok(Stage::Begun),
-            (Stage::Begun, b'\n') => Ok(Stage::Blank),
-            (stage, _) if is_blank(byte) => Ok(stage),
-            (Stage::Start, _) => Err(Fault::Malformed(
-                "the sequence does not begin with RS (0x1E)",
-            )),
-            _ => Ok(self.values.open(byte).map_or(Stage::Over, |()| Stage::Text)),
-        }
+    fn before_text(&mut self, byte: u8) -> Result<(), Fault> {
+        self.stage = match (self.stage, byte) {
+            (_, RS) => Stage::Begun,
+            (Stage::Begun, b'\n') => Stage::Blank,
+            (stage, _) if is_blank(byte) => stage,
+            (Stage::Start, _) => {
+                return Err(Fault::Malformed(
+                    "the sequence does not begin with RS (0x1E)",
+                ));
+            }
+            _ if self.values.open(byte).is_ok() => Stage::Text,
+            _ => {
+                self.pass_over();
+                return Ok(());
+            }
+        };
+        Ok(())
+    }
+
+    /// Leaves out the rest of a malformed text.
+    #[cold]
+    fn pass_over(&mut self) {
+        self.stage = Stage::Over;
+        self.skipped = self.skipped.saturating_add(1);
     }
 }
 
@@ -148,6 +165,10 @@ impl Decoder for JsonSeq {
             return Err(self.values.truncated(FRAMING.name));
         }
         Ok(None)
+    }
+
+    fn take_skipped(&mut self) -> u64 {
+        std::mem::take(&mut self.skipped).into()
     }
 
     fn carried_bytes(&self) -> usize {

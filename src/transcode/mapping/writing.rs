@@ -29,15 +29,28 @@ impl<E: Encoder> Writing<'_, E> {
         let settings = self.settings;
         if record.data.is_none() {
             let events = u64::from(self.write_one(record)?);
-            let meaning = Meaning::GoesOn;
-            return Ok(Written { events, meaning });
+            return Ok(Written {
+                events,
+                meaning: Meaning::GoesOn,
+                is_bad: false,
+            });
         }
         let meaning = settings.end.meaning(record);
-        let nothing = Written { events: 0, meaning };
+        let nothing = Written {
+            events: 0,
+            meaning,
+            is_bad: false,
+        };
         // What says why the upstream failed is never left out.
         if meaning != Meaning::Failed {
-            if condition::any(&settings.skip, record) || settings.is_bad(record)? {
+            if condition::any(&settings.skip, record) {
                 return Ok(nothing);
+            }
+            if settings.is_bad(record)? {
+                return Ok(Written {
+                    is_bad: true,
+                    ..nothing
+                });
             }
             if condition::any(&settings.only_id, record) {
                 let id = settings.id(record);
@@ -55,7 +68,7 @@ impl<E: Encoder> Writing<'_, E> {
             Some(array) => self.write_elements(array, record)?,
             None => u64::from(self.write_one(record)?),
         };
-        Ok(Written { events, meaning })
+        Ok(Written { events, ..nothing })
     }
 
     /// Appends an event for each element of `array`, a raw value inside `record`. An id that stands
