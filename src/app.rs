@@ -20,6 +20,7 @@ use self::{
     worker::{Update, Worker},
 };
 use crate::{
+    collector::{CollectorError, Collectors},
     config::Config,
     edge::{
         ListenerAddress,
@@ -43,6 +44,9 @@ pub enum StartError {
     /// An upstream's trust cannot be set up.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Traces cannot be sent to their collector.
+    #[error("traces: {0}")]
+    Traces(#[from] CollectorError),
     /// A thread cannot be started.
     #[error("a worker thread could not be started: {0}")]
     Thread(#[from] io::Error),
@@ -57,6 +61,7 @@ pub struct App {
     asked_admin: Option<ListenerAddress>,
     admin: Option<Opened>,
     compression: Arc<Budget>,
+    collectors: Collectors,
 }
 
 /// The process at work; dropped without [`Running::stop`], it goes on until the process ends.
@@ -72,6 +77,7 @@ pub struct Running {
     asked_admin: Option<ListenerAddress>,
     admin: Option<Opened>,
     compression: Arc<Budget>,
+    collectors: Collectors,
 }
 
 /// What a reload came to.
@@ -93,7 +99,9 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         let compression = Budget::new(config.compression_bytes_max);
         let metrics = Metrics::new(config.threads, Arc::clone(&compression));
-        let generation = Generation::build(1, &config, None, &metrics)?;
+        let mut generation = Generation::build(1, &config, None, &metrics)?;
+        let mut collectors = Collectors::default();
+        generation.tracer = collectors.tracer(config.traces.as_ref(), &metrics)?;
         let bound = |settings| Bound::open(settings, config.threads, &metrics);
         let listeners = config.listeners.into_iter().map(bound);
         let listeners = listeners.collect::<Result<_, _>>()?;
@@ -107,6 +115,7 @@ impl App {
             asked_admin: config.admin,
             admin,
             compression,
+            collectors,
         })
     }
 
@@ -160,6 +169,7 @@ impl App {
             asked_admin: self.asked_admin,
             admin: self.admin,
             compression: self.compression,
+            collectors: self.collectors,
         })
     }
 }
@@ -174,7 +184,7 @@ impl Running {
     pub async fn reload(&mut self, config: Config) -> Result<Reloaded, StartError> {
         let number = self.generation.table.number + 1;
         let before = Some(&*self.generation);
-        let generation = Generation::build(number, &config, before, &self.metrics)?;
+        let mut generation = Generation::build(number, &config, before, &self.metrics)?;
         let waiting = self.waiting(&config);
         let mut prepared = Vec::new();
         // Several listeners may ask for any port: each keeps one of those that were found.
@@ -182,17 +192,16 @@ impl Running {
         for settings in config.listeners {
             let mut old = self.listeners.iter().zip(&is_kept);
             let old = old.position(|(old, is_kept)| !is_kept && old.is_at(&settings.address));
-            prepared.push(match old {
-                Some(old) => {
-                    is_kept[old] = true;
-                    Listening::Kept(old, Offer::new(settings)?)
-                }
-                None => {
-                    let workers = self.workers.len();
-                    Listening::Opened(Bound::open(settings, workers, &self.metrics)?)
-                }
+            prepared.push(if let Some(old) = old {
+                is_kept[old] = true;
+                Listening::Kept(old, Offer::new(settings)?)
+            } else {
+                let workers = self.workers.len();
+                Listening::Opened(Bound::open(settings, workers, &self.metrics)?)
             });
         }
+        let traces = config.traces.as_ref();
+        generation.tracer = self.collectors.tracer(traces, &self.metrics)?;
         let mut opened = self.listen(prepared);
         self.compression.resize(config.compression_bytes_max);
         self.traces.push(self.generation.trace());
@@ -264,7 +273,8 @@ impl Running {
                 error!("A worker thread panicked; its streams are lost.");
             }
         }
-        drop((self.listeners, self.admin));
+        drop((self.listeners, self.admin, self.generation));
+        self.collectors.end();
     }
 }
 

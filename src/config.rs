@@ -17,6 +17,7 @@ mod presets;
 mod routes;
 mod schema;
 mod section;
+mod traces;
 mod upstreams;
 mod values;
 mod warnings;
@@ -34,7 +35,7 @@ pub use self::{
     fault::{Faults, Remark},
     presets::expand,
 };
-use crate::{edge, route, upstream};
+use crate::{collector, edge, route, upstream};
 
 /// All that a file says, checked: every route's upstream exists, every file can be read.
 #[derive(Debug, Clone)]
@@ -53,6 +54,8 @@ pub struct Config {
     pub routes: Vec<route::Settings>,
     /// Where operators ask; `None` is nowhere.
     pub admin: Option<edge::ListenerAddress>,
+    /// Where traces go; `None` is nowhere.
+    pub traces: Option<collector::Settings>,
 }
 
 /// A configuration, and what had better be said otherwise in its file.
@@ -109,6 +112,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     let compression_bytes_max = process.bytes("compress_memory");
     let trusted_proxies = trusted_proxies(&process).unwrap_or_default();
     let admin = file.section("admin").text("address", address::listener);
+    let traces = traces::read(&file, directory);
     let listeners = listeners::read(&file, directory, &trusted_proxies);
     let upstreams = upstreams::read(&file, directory);
     let mut routes = routes::read(&file, &presets);
@@ -131,6 +135,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
             .collect(),
         routes: routes.into_iter().map(|(_, settings)| settings).collect(),
         admin,
+        traces,
     };
     Ok(Loaded { config, warnings })
 }

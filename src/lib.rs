@@ -56,7 +56,8 @@
 //!   the last bytes are on the wire, what must go on while the body is not polled. The edge looks at the
 //!   socket beneath hyper, so that a client that leaves is seen although it pipelined.
 //! - **One timer a stream** ([`alarm`]), never moved by an event.
-//! - **A lane of counts a worker** ([`telemetry::metrics`]): no core waits for another to count.
+//! - **A lane of counts a worker** ([`telemetry::metrics`]): no core waits for another to count. Spans of traces
+//!   go to a thread of their own ([`collector`]) when a stream begins and when it ends.
 //! - **What does not stream is made to** (`upstream/poll.rs`, `upstream/websocket.rs`): a bridge is a source of
 //!   records like any reply's body.
 //!
@@ -70,6 +71,7 @@
 //! | [`edge`] | how does a connection come in, and when must it go? | 5 |
 //! | [`admin`] | what do operators ask? | 5 |
 //! | [`proxy`] | what happens to one request? | 4 |
+//! | [`collector`] | how do spans reach their collector? | 3 |
 //! | [`route`] | which upstream, under which policy? | 3 |
 //! | [`upstream`] | who can take this request? | 2 |
 //! | [`transcode`] | how does one stream turn into the other? | 1 |
@@ -79,7 +81,7 @@
 //! | [`drain`] | how does everyone learn that we stop? | 1 |
 //! | [`alarm`] | when is a task woken although nothing comes? | 1 |
 //! | [`pem`] | what certificates and keys does a PEM file hold? | 1 |
-//! | [`telemetry`] | where do logs go, and what is counted? | 1 |
+//! | [`telemetry`] | where do logs go, and what is counted and traced? | 1 |
 //!
 //! A module names only modules of its own or a lower level, and only `main`, [`cli`] and [`app`] name
 //! [`config`]: each component defines its own `Settings`, and the configuration fills them. A test holds
@@ -104,6 +106,7 @@ pub mod alarm;
 pub mod app;
 pub mod balance;
 pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod drain;
 pub mod edge;

@@ -43,7 +43,7 @@ use crate::{
         self, To,
         table::{Asked, Table},
     },
-    telemetry::metrics::WorkerMetrics,
+    telemetry::{metrics::WorkerMetrics, traces::Tracer},
     transcode::compress::{Coding, Press},
     upstream::{
         Reply, UpgradeReply, Upstream,
@@ -71,6 +71,8 @@ pub struct Serving {
     pub table: Arc<Table>,
     /// This worker's view of the upstreams, by name.
     pub upstreams: HashMap<String, Rc<Upstream>>,
+    /// What decides which requests are traced; `None` is none of them.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// What of a request is needed once its reply comes.
@@ -104,10 +106,12 @@ impl Proxy {
     /// Never: every fault becomes a response.
     pub async fn handle(
         self: Rc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         link: Rc<StreamLink>,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let mut record = request::record(&request, &link, Instant::now(), &self.metrics);
+        let tracer = self.serving.borrow().tracer.clone();
+        record.trace = tracer.and_then(|tracer| tracer.begin(request.headers_mut()));
         Ok(match self.ask(request, link, &mut record).await {
             Ok(Outcome::Reply(exchange, reply)) => self.respond(&exchange, reply, record),
             Ok(Outcome::Silence(exchange, chosen, answer)) => {
@@ -141,6 +145,7 @@ impl Proxy {
         if let Some(key) = key {
             request.extensions_mut().insert(key);
         }
+        record.sent();
         let exchange = Exchange {
             upload: request.body().watch(),
             route,
@@ -183,7 +188,9 @@ impl Proxy {
             method: request.method(),
             headers: request.headers(),
         };
-        let Serving { table, upstreams } = &**self.serving.borrow();
+        let Serving {
+            table, upstreams, ..
+        } = &**self.serving.borrow();
         let route = table.find(asked);
         let found = route.and_then(|route| Some((route, upstreams.get(&route.upstream)?)));
         let (route, upstream) =
@@ -226,8 +233,8 @@ impl Proxy {
             }
             Err(source) => (source, None, None),
         };
-        record.endpoint = Some(endpoint);
         record.status = Some(head.status);
+        record.answered(endpoint);
         let feed = match source {
             Some(source) => Feed::Open(source),
             None if conversion.is_some() => Feed::Empty,

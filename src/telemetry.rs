@@ -1,9 +1,10 @@
-//! Where do logs go, and in which shape? What is counted is in [`metrics`].
+//! Where do logs go, and in which shape? What is counted is in [`metrics`], what is traced in [`traces`].
 //!
 //! To standard error, through a queue of bounded length and a thread of their own: a pipe that nobody
 //! empties costs log lines, never a stream.
 
 pub mod metrics;
+pub mod traces;
 
 use std::io::{self, IsTerminal as _};
 
@@ -129,7 +130,7 @@ mod tests {
             tracing::debug!("What the filter leaves out is not lost.");
             assert_eq!(lines_lost(), 0);
             // One more may be in the writer's hand.
-            for _ in 0..LINES_MAX + 1 {
+            for _ in 0..=LINES_MAX {
                 tracing::info!("A line.");
             }
             assert!((1..=2).contains(&lines_lost()), "{}", lines_lost());

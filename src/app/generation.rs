@@ -8,7 +8,7 @@ use std::{
 use crate::{
     config::Config,
     route::{self, table::Table},
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, traces::Tracer},
     upstream::{Shared, TrustError},
 };
 
@@ -18,14 +18,16 @@ pub(super) struct Generation {
     pub(super) upstreams: Vec<Arc<Shared>>,
     /// How long streams may take to end when the process stops.
     pub(super) drain: Duration,
+    /// What decides which requests are traced; `None` is none of them.
+    pub(super) tracer: Option<Arc<Tracer>>,
 }
 
 /// What is left of a generation while streams that began with it are open.
 pub(super) struct Trace(Vec<Weak<route::Settings>>);
 
 impl Generation {
-    /// Builds generation `number`. Upstreams that are as they were in `before` keep their loads and their
-    /// pools.
+    /// Builds generation `number`, which traces nothing yet. Upstreams that are as they were in `before` keep
+    /// their loads and their pools.
     ///
     /// # Errors
     /// The certificates to trust cannot be used.
@@ -48,6 +50,7 @@ impl Generation {
             upstreams: upstreams.collect::<Result<_, _>>()?,
             table: Arc::new(Table::new(number, config.routes.clone(), metrics)),
             drain: config.drain,
+            tracer: None,
         })
     }
 

@@ -123,6 +123,7 @@ fn view(generation: &Generation, buffers: &Buffers, before: Option<&Serving>) ->
     Serving {
         table: Arc::clone(&generation.table),
         upstreams: upstreams.collect::<HashMap<_, _>>(),
+        tracer: generation.tracer.clone(),
     }
 }
 

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::{Exit, RunArgs};
 use crate::{
     app::{App, Running, StartError},
+    collector::CollectorError,
     config::{self, Config},
     edge::socket::BindError,
 };
@@ -80,8 +81,10 @@ pub(super) fn serve(
 fn failed(error: &StartError, errors: &mut impl Write) -> Exit {
     let _ = writeln!(errors, "weir: {error}");
     match error {
-        StartError::Bind(BindError::Tls { .. }) | StartError::Trust(_) => Exit::Config,
-        StartError::Bind(_) | StartError::Thread(_) => Exit::Failure,
+        StartError::Bind(BindError::Tls { .. })
+        | StartError::Trust(_)
+        | StartError::Traces(CollectorError::Trust(_)) => Exit::Config,
+        StartError::Bind(_) | StartError::Thread(_) | StartError::Traces(_) => Exit::Failure,
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) static FILE: Schema = Schema {
     keys: &[
         key("process", Kind::Section(&PROCESS)),
         key("admin", Kind::Section(&ADMIN)),
+        key("traces", Kind::Section(&TRACES)),
         key("listener", Kind::Sections(&LISTENER)),
         key("upstream", Kind::Named(&UPSTREAM)),
         key("route", Kind::Sections(&ROUTE)),
@@ -31,6 +32,29 @@ pub(crate) static PROCESS: Schema = Schema {
 pub(crate) static ADMIN: Schema = Schema {
     title: "[admin]",
     keys: &[ADDRESS],
+};
+
+pub(crate) static TRACES: Schema = Schema {
+    title: "[traces]",
+    keys: &[
+        key(
+            "endpoint",
+            Kind::Text(r#"a URL such as "http://127.0.0.1:4318/v1/traces""#),
+        )
+        .required(),
+        key("sample", Kind::Value("a number from 0.0 to 1.0")).or("1.0"),
+        key("service_name", Kind::Text("a name")).or(r#""weir""#),
+        key(
+            "headers",
+            Kind::Entries(r#"a table of fields and their values, such as { x-tenant = "a" }"#),
+        ),
+        key("tls", Kind::Section(&TRACES_TLS)),
+    ],
+};
+
+pub(crate) static TRACES_TLS: Schema = Schema {
+    title: "[traces.tls]",
+    keys: &TRUST,
 };
 
 pub(crate) static LISTENER: Schema = Schema {
@@ -160,14 +184,17 @@ pub(crate) static RETRY: Schema = Schema {
 
 pub(crate) static UPSTREAM_TLS: Schema = Schema {
     title: "[upstream.NAME.tls]",
-    keys: &[
-        key("ca", Kind::Text("the path of a PEM file")),
-        key(
-            "server_name",
-            Kind::Text("a host name or an address, without a port"),
-        ),
-    ],
+    keys: &TRUST,
 };
+
+/// How whom we connect to is trusted.
+const TRUST: [Key; 2] = [
+    key("ca", Kind::Text("the path of a PEM file")),
+    key(
+        "server_name",
+        Kind::Text("a host name or an address, without a port"),
+    ),
+];
 
 pub(crate) static WEBSOCKET: Schema = Schema {
     title: "[upstream.NAME.websocket]",

@@ -33,6 +33,15 @@ pub(super) enum Ending {
 }
 
 impl Ending {
+    /// Whether something is wrong, and not with the client.
+    #[must_use]
+    pub(super) fn is_failure(self) -> bool {
+        !matches!(
+            self,
+            Self::Complete | Self::Drained | Self::ClientGone | Self::ClientStalled
+        )
+    }
+
     /// The stable name.
     #[must_use]
     pub(super) fn code(self) -> &'static str {

@@ -12,7 +12,10 @@ use tracing::info;
 use super::ending::Ending;
 use crate::{
     route,
-    telemetry::metrics::{Lane, WorkerMetrics},
+    telemetry::{
+        metrics::{Lane, WorkerMetrics},
+        traces::{Facts, Outcome, Trace},
+    },
     transcode::{compress::Coding, output::Output},
 };
 
@@ -29,7 +32,7 @@ pub(super) struct Record {
     /// The route that took the request.
     pub(super) route: Option<Arc<route::Settings>>,
     /// The endpoint that answered.
-    pub(super) endpoint: Option<Rc<str>>,
+    endpoint: Option<Rc<str>>,
     /// The status sent to the client.
     pub(super) status: Option<StatusCode>,
     /// What the client is written.
@@ -51,6 +54,8 @@ pub(super) struct Record {
     /// Whether it is counted among the open streams.
     is_open: bool,
     metrics: Rc<WorkerMetrics>,
+    /// What is told of it to a collector, if anything.
+    pub(super) trace: Option<Box<Trace>>,
 }
 
 /// What a client is written.
@@ -139,7 +144,21 @@ impl Record {
             last_event_ms: 0,
             is_open: false,
             metrics,
+            trace: None,
         }
+    }
+
+    /// The request goes to its upstream.
+    pub(super) fn sent(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.sent(self.begun_at.elapsed());
+        }
+    }
+
+    /// An endpoint has answered.
+    pub(super) fn answered(&mut self, endpoint: Rc<str>) {
+        self.endpoint = Some(endpoint);
+        self.traced(Trace::replied);
     }
 
     /// Whether the request asks for a head alone.
@@ -216,6 +235,11 @@ impl Record {
     /// Counts a heartbeat.
     pub(super) fn count_heartbeat(&mut self) {
         self.heartbeats += 1;
+        if self.heartbeats == 1
+            && let Some(trace) = &mut self.trace
+        {
+            trace.first_heartbeat(self.begun_at.elapsed());
+        }
         if let Some(lane) = self.lane() {
             lane.heartbeat();
         }
@@ -229,8 +253,51 @@ impl Record {
     }
 
     /// Logs that a stream begins.
-    pub(super) fn log_start(&self) {
+    pub(super) fn log_start(&mut self) {
+        self.traced(Trace::opened);
         log_record!(self, "Stream begins.");
+    }
+
+    /// Tells a trace, where there is one, what is known after so long.
+    fn traced(&mut self, tell: impl FnOnce(&mut Trace, &Facts<'_>, Duration)) {
+        let Some(mut trace) = self.trace.take() else {
+            return;
+        };
+        tell(&mut trace, &self.facts(), self.begun_at.elapsed());
+        self.trace = Some(trace);
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let (method, host, path) = self.asked();
+        Facts {
+            method,
+            host,
+            path,
+            peer: self.peer,
+            version: match self.version {
+                Version::HTTP_2 => "2",
+                Version::HTTP_10 => "1.0",
+                _ => "1.1",
+            },
+            route: self.route_name(),
+            upstream: self.upstream_name(),
+            endpoint: self.endpoint.as_deref(),
+            status: self.status.map(|status| status.as_u16()),
+            to: self.to.as_str(),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome {
+            ending: self.ending.code(),
+            is_failed: self.ending.is_failure(),
+            events: self.events,
+            bytes: self.bytes,
+            heartbeats: self.heartbeats,
+            first_event: self
+                .first_event_ms
+                .map(|after| Duration::from_millis(after.into())),
+        }
     }
 
     /// Method, host and path.
@@ -272,6 +339,8 @@ impl Drop for Record {
             heartbeats = self.heartbeats,
             duration_ms = millis(age),
         );
+        let outcome = self.outcome();
+        self.traced(|trace, facts, after| trace.ended(facts, &outcome, after));
     }
 }
 

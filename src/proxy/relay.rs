@@ -179,7 +179,7 @@ impl Relay {
     }
 
     /// Logs the stream's start.
-    pub(super) fn begun(self) -> Self {
+    pub(super) fn begun(mut self) -> Self {
         self.parts.record.log_start();
         self
     }
@@ -429,7 +429,7 @@ impl Relay {
             return Ok(());
         };
         let opened = answer?;
-        self.parts.record.endpoint = Some(opened.endpoint);
+        self.parts.record.answered(opened.endpoint);
         self.parts.lease = opened.lease;
         self.parts.transcoder = Some(opened.transcoder);
         self.parts.feed = match opened.source {

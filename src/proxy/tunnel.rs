@@ -46,8 +46,8 @@ pub(super) fn open(
         headers::upgrade_to(&mut head.headers, protocol);
     }
     record.to = Written::Tunnel;
-    record.endpoint = Some(lease.endpoint());
     record.status = Some(StatusCode::SWITCHING_PROTOCOLS);
+    record.answered(lease.endpoint());
     record.begin();
     record.log_start();
     tokio::task::spawn_local(async move {

@@ -46,6 +46,7 @@ impl Settings {
             hash_by: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             retry: RetrySettings::default(),
+            health: HealthSettings::default(),
             tls,
             bridge: None,
         }

@@ -11,6 +11,7 @@
 mod bombs;
 mod compressed;
 mod compressing;
+mod dashboards;
 mod edge;
 mod failing_polls;
 mod forwarding;
@@ -34,6 +35,7 @@ mod support;
 mod takeover;
 mod tidy;
 mod tls;
+mod traces;
 mod trailers;
 mod transcode;
 mod upgrades;

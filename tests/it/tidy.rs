@@ -17,6 +17,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("pem", 1),
     ("upstream", 2),
     ("route", 3),
+    ("collector", 3),
     ("proxy", 4),
     ("edge", 5),
     ("admin", 5),

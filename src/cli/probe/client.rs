@@ -23,15 +23,11 @@ use super::{
     trace::{Chunk, End, Event, Trace},
 };
 use crate::{
-    balance,
     transcode::{
         framing::{Decoder, Opening, sse},
         inflate::Inflater,
     },
-    upstream::{
-        Connector, EndpointAddress, HealthSettings, HttpVersion, Settings, TlsSettings, TrustError,
-        trust,
-    },
+    upstream::{Connector, EndpointAddress, Settings, TlsSettings, TrustError, trust},
 };
 
 /// What is probed: the way through all hops to a stream.
@@ -108,20 +104,13 @@ impl Target {
         let Some(endpoint) = endpoint(&url) else {
             return Err(TargetError::Url(url));
         };
+        let trusted = TlsSettings {
+            ca,
+            server_name: None,
+        };
         let settings = Settings {
-            name: "probe".to_owned(),
-            endpoints: vec![endpoint.clone()],
-            http: HttpVersion::Http1,
-            balance: balance::Method::RoundRobin,
-            hash_by: Vec::new(),
-            health: HealthSettings::default(),
-            bridge: None,
             connect_timeout: CONNECT_MAX,
-            retry: crate::upstream::RetrySettings::default(),
-            tls: TlsSettings {
-                ca,
-                server_name: None,
-            },
+            ..Settings::of_one("probe", endpoint.clone(), trusted)
         };
         let tls = trust(&settings)?;
         Ok(Self {
