@@ -68,6 +68,7 @@ async fn a_stream_is_counted_from_its_head_to_its_end() {
             "weir_bytes_total{route=\"chat\",direction=\"out\"} 32",
             "weir_heartbeats_total{route=\"chat\"} 1",
             "weir_first_event_seconds_count{route=\"chat\"} 1",
+            "weir_first_event_seconds_bucket{le=\"+Inf\",route=\"chat\"} 1",
             &endpoint,
         ],
     )

@@ -45,7 +45,7 @@ impl Snapshot {
         let bounds = BOUNDS_MS
             .iter()
             .map(|ms| Duration::from_millis(*ms).as_secs_f64());
-        let bounds = bounds.chain([f64::MAX]);
+        let bounds = bounds.chain([f64::INFINITY]);
         let mut all = Self {
             buckets: bounds.map(|bound| (bound, 0)).collect(),
             ..Self::default()
@@ -75,7 +75,7 @@ mod tests {
         other.observe(Duration::from_secs(100_000));
         let all = Snapshot::of([&one, &other].into_iter());
         assert_eq!(all.buckets[..3], [(0.001, 2), (0.005, 2), (0.01, 0)]);
-        assert_eq!(all.buckets.last(), Some(&(f64::MAX, 1)));
+        assert_eq!(all.buckets.last(), Some(&(f64::INFINITY, 1)));
         assert_eq!((all.count, all.sum), (5, 100_000.007_001));
     }
 }
