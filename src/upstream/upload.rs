@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use thiserror::Error;
 use tokio::time::Instant;
 
 /// The most of a refused body that is read and forgotten for one request, in bytes.
@@ -25,7 +26,20 @@ pub struct Upload {
     /// What was taken off the body and could not be sent.
     ahead: Bytes,
     body: Option<Incoming>,
+    /// How much more may come, in bytes.
+    room_bytes: u64,
     watch: Rc<UploadWatch>,
+}
+
+/// Why the body cannot be passed on to its end.
+#[derive(Debug, Error)]
+pub enum UploadError {
+    /// It broke off, or is malformed.
+    #[error(transparent)]
+    Broken(#[from] hyper::Error),
+    /// It is longer than it may be.
+    #[error("the body is longer than it may be")]
+    TooLarge,
 }
 
 /// What is known of a request's body while the reply is awaited and streamed.
@@ -35,6 +49,7 @@ pub struct UploadWatch {
     is_done: Cell<bool>,
     is_broken: Cell<bool>,
     is_given_up: Cell<bool>,
+    is_too_large: Cell<bool>,
     leftover: RefCell<Option<Incoming>>,
     discarded_bytes: Cell<usize>,
 }
@@ -47,15 +62,24 @@ impl Upload {
         Self {
             ahead: Bytes::new(),
             body: (!is_empty).then_some(body),
+            room_bytes: u64::MAX,
             watch: Rc::new(UploadWatch {
                 moved_at: Cell::new(now),
                 is_done: Cell::new(is_empty),
                 is_broken: Cell::new(false),
                 is_given_up: Cell::new(false),
+                is_too_large: Cell::new(false),
                 leftover: RefCell::new(None),
                 discarded_bytes: Cell::new(0),
             }),
         }
+    }
+
+    /// Breaks off where more than so many bytes come; `None` is no limit.
+    #[must_use]
+    pub fn at_most(mut self, bytes_max: Option<u64>) -> Self {
+        self.room_bytes = bytes_max.unwrap_or(u64::MAX);
+        self
     }
 
     /// No body, of a request of our own.
@@ -65,6 +89,7 @@ impl Upload {
             is_done: Cell::new(true),
             is_broken: Cell::new(false),
             is_given_up: Cell::new(false),
+            is_too_large: Cell::new(false),
             leftover: RefCell::new(None),
             discarded_bytes: Cell::new(0),
         });
@@ -88,6 +113,7 @@ impl Upload {
         Self {
             ahead: Bytes::new(),
             body: None,
+            room_bytes: 0,
             watch: Rc::clone(watch),
         }
     }
@@ -106,28 +132,40 @@ impl Upload {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UploadError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if !self.ahead.is_empty() {
-            let ahead = std::mem::take(&mut self.ahead);
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let upload = &mut *self;
+        if !upload.ahead.is_empty() {
+            let ahead = std::mem::take(&mut upload.ahead);
             return Poll::Ready(Some(Ok(Frame::data(ahead))));
         }
-        let Some(body) = self.body.as_mut() else {
+        let Some(body) = upload.body.as_mut() else {
             return Poll::Ready(None);
         };
         let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
         let is_last = !matches!(frame, Some(Ok(_))) || body.is_end_stream();
+        let bytes = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) | None => 0,
+        };
+        let Some(room_bytes) = upload.room_bytes.checked_sub(bytes as u64) else {
+            upload.watch.is_too_large.set(true);
+            upload.watch.is_broken.set(true);
+            upload.finish();
+            return Poll::Ready(Some(Err(UploadError::TooLarge)));
+        };
+        upload.room_bytes = room_bytes;
         if is_last {
-            self.watch.is_broken.set(matches!(frame, Some(Err(_))));
-            self.finish();
+            upload.watch.is_broken.set(matches!(frame, Some(Err(_))));
+            upload.finish();
         } else {
-            self.watch.moved_at.set(Instant::now());
+            upload.watch.moved_at.set(Instant::now());
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(UploadError::Broken)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -182,6 +220,12 @@ impl UploadWatch {
     /// Whether the reply has not come in time.
     pub(crate) fn is_given_up(&self) -> bool {
         self.is_given_up.get()
+    }
+
+    /// Whether the body was cut because more came than it may have.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.is_too_large.get()
     }
 
     /// Whether all of the body was taken, so that nothing will be left over.
