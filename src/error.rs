@@ -3,7 +3,7 @@
 //! Before the head of a response is sent, every fault becomes one [`Refusal`]: a status (RFC 9110),
 //! a short JSON problem body (RFC 9457) and a `Proxy-Status` field (RFC 9209).
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -19,6 +19,8 @@ pub struct Refusal {
     pub kind: Kind,
     /// One sentence for the person who reads the body; never a payload or an internal address.
     pub detail: String,
+    /// In how many seconds it may be worth to ask again (`Retry-After`, RFC 9110 §10.2.3).
+    pub retry_after_seconds: Option<u64>,
 }
 
 /// The kinds of refusal, each with one status and one `Proxy-Status` error type.
@@ -48,6 +50,18 @@ pub enum Kind {
     BadReply,
     /// The endpoint did not answer in time.
     FirstByteTimeout,
+    /// The request's body is longer than the route takes.
+    BodyTooLarge,
+    /// The request has more fields than the listener takes.
+    TooManyFields,
+    /// The route or the process has as many streams open as it may.
+    TooManyStreams,
+    /// The peer has as many streams open on the route as it may.
+    PeerTooManyStreams,
+    /// The peer asks more often than it may.
+    RateLimited,
+    /// The process has as much memory allocated as it may.
+    OutOfMemory,
 }
 
 impl Kind {
@@ -66,6 +80,10 @@ impl Kind {
             | Self::Disconnected
             | Self::BadReply => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooManyStreams | Self::OutOfMemory => StatusCode::SERVICE_UNAVAILABLE,
+            Self::PeerTooManyStreams | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -73,7 +91,13 @@ impl Kind {
     #[must_use]
     pub fn proxy_error(self) -> &'static str {
         match self {
-            Self::BadRequest | Self::MethodNotAllowed | Self::NotAcceptable => "http_request_error",
+            Self::BadRequest
+            | Self::MethodNotAllowed
+            | Self::NotAcceptable
+            | Self::BodyTooLarge
+            | Self::TooManyFields
+            | Self::PeerTooManyStreams
+            | Self::RateLimited => "http_request_error",
             Self::NoRoute => "destination_not_found",
             Self::NotImplemented => "http_request_denied",
             Self::Loop => "proxy_loop_detected",
@@ -83,6 +107,8 @@ impl Kind {
             Self::Disconnected => "connection_terminated",
             Self::BadReply => "http_protocol_error",
             Self::FirstByteTimeout => "http_response_timeout",
+            Self::TooManyStreams => "connection_limit_reached",
+            Self::OutOfMemory => "proxy_internal_response",
         }
     }
 
@@ -102,6 +128,12 @@ impl Kind {
             Self::Disconnected => "disconnected",
             Self::BadReply => "bad_reply",
             Self::FirstByteTimeout => "first_byte_timeout",
+            Self::BodyTooLarge => "body_too_large",
+            Self::TooManyFields => "too_many_fields",
+            Self::TooManyStreams => "too_many_streams",
+            Self::PeerTooManyStreams => "peer_too_many_streams",
+            Self::RateLimited => "rate_limited",
+            Self::OutOfMemory => "out_of_memory",
         }
     }
 }
@@ -112,7 +144,16 @@ impl Refusal {
         Self {
             kind,
             detail: detail.into(),
+            retry_after_seconds: None,
         }
+    }
+
+    /// Says that asking again is worth it after that time, in whole seconds, at least one: never too early.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after_seconds = Some(seconds.max(1));
+        self
     }
 
     /// What the client is told: head and body.
@@ -136,6 +177,9 @@ impl Refusal {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.kind == Kind::MethodNotAllowed {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         let proxy_status = format!("{PROXY_NAME}; error={}", self.kind.proxy_error());
         if let Ok(value) = HeaderValue::try_from(proxy_status) {
@@ -177,5 +221,18 @@ mod tests {
         let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(problem["status"], 504);
         assert_eq!(problem["detail"], "no answer \"in\" 60 s");
+        assert_eq!(response.headers().get(header::RETRY_AFTER), None);
+    }
+
+    #[test]
+    fn the_time_to_come_again_is_rounded_up() {
+        for (millis, seconds) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (59_999, "60")] {
+            let refusal = Refusal::new(Kind::RateLimited, "too many requests");
+            let response = refusal
+                .retry_after(Duration::from_millis(millis))
+                .response();
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(response.headers()[header::RETRY_AFTER], seconds);
+        }
     }
 }

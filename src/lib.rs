@@ -38,7 +38,8 @@
 //!
 //! - **Thread per core.** Each worker thread has its own runtime, listening sockets (`SO_REUSEPORT`),
 //!   upstream pools, scratch and output; its tasks never leave it. Between threads there are only the
-//!   routes, the upstreams' loads and health, what compressed streams may hold and the word to stop ([`app`]).
+//!   routes, the upstreams' loads and health, what counts against [`limits`], what compressed streams may hold
+//!   and the word to stop ([`app`]).
 //! - **One task a stream, no channel.** The task polls the relay when the client can take more; the relay
 //!   polls its source, which is the upstream's connection. Not being polled is the back-pressure; being
 //!   dropped is the cancellation and gives everything back.
@@ -78,6 +79,7 @@
 //! | [`balance`] | which endpoint of these loads? | 1 |
 //! | [`health`] | may an endpoint take a stream, after what became of the others? | 1 |
 //! | [`error`] | why was there no stream, and what is the client told? | 1 |
+//! | [`limits`] | who may still come in? | 1 |
 //! | [`drain`] | how does everyone learn that we stop? | 1 |
 //! | [`alarm`] | when is a task woken although nothing comes? | 1 |
 //! | [`pem`] | what certificates and keys does a PEM file hold? | 1 |
@@ -112,6 +114,7 @@ pub mod drain;
 pub mod edge;
 pub mod error;
 pub mod health;
+pub mod limits;
 pub mod pem;
 pub mod proxy;
 pub mod route;

@@ -11,6 +11,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("balance", 1),
     ("health", 1),
     ("error", 1),
+    ("limits", 1),
     ("drain", 1),
     ("telemetry", 1),
     ("alarm", 1),

@@ -1,0 +1,280 @@
+//! Who may still come in?
+//!
+//! A [`Gate`] stands before each route: it lets a request in with a [`Place`] among the open streams, or
+//! says why not and when to come again. What it counts is shared by all workers, touched only where a
+//! stream begins or ends, and outlives the generations of the configuration.
+
+mod cgroup;
+mod memory;
+mod peers;
+mod rate;
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use self::{
+    memory::Memory,
+    peers::{PeerKey, Peers},
+    rate::PeerRate,
+};
+pub use self::{memory::MemoryBudget, rate::Rate};
+use crate::error::{Kind, Refusal};
+
+/// What the configuration says of who is let into one route.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// The most streams open at once; `None` is no limit.
+    pub streams_max: Option<usize>,
+    /// The same for one peer.
+    pub streams_per_peer_max: Option<usize>,
+    /// How many requests one peer may make in a time.
+    pub rate: Option<Rate>,
+}
+
+/// What the configuration says of the whole process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The most streams open at once, over all routes; `None` is no limit.
+    pub streams_max: Option<usize>,
+    /// What the process may have allocated before new streams are refused.
+    pub memory: MemoryBudget,
+}
+
+/// The limits of the process, and what is counted against them.
+#[derive(Debug)]
+pub struct Limits {
+    process: Arc<Process>,
+    routes: Mutex<BTreeMap<String, Route>>,
+}
+
+/// The gate of one route, in one generation.
+#[derive(Debug, Default)]
+pub struct Gate {
+    admission: Admission,
+    route: Route,
+}
+
+/// One stream among those that are open; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    open: Arc<Open>,
+    /// Whose stream it is, where streams are counted by peer.
+    peer: Option<PeerKey>,
+}
+
+/// What is counted of one route: the same for all generations that have a route of that name.
+#[derive(Debug, Clone, Default)]
+struct Route {
+    open: Arc<Open>,
+    /// Kept as long as the rate stays the same.
+    rate: Option<Arc<PeerRate>>,
+}
+
+/// The open streams of one route.
+#[derive(Debug, Default)]
+struct Open {
+    streams: AtomicUsize,
+    peers: Peers<usize>,
+    process: Arc<Process>,
+}
+
+/// What is counted of the process.
+#[derive(Debug, Default)]
+struct Process {
+    streams: AtomicUsize,
+    /// 0 is no limit.
+    streams_max: AtomicUsize,
+    memory: Memory,
+}
+
+impl Limits {
+    /// Counts nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let limits = Self {
+            process: Arc::default(),
+            routes: Mutex::default(),
+        };
+        limits.renew(settings);
+        Arc::new(limits)
+    }
+
+    /// Holds new streams to these limits from here on; those that are open stay, and count.
+    pub fn renew(&self, settings: Settings) {
+        let streams_max = settings.streams_max.unwrap_or(0);
+        self.process.streams_max.store(streams_max, Relaxed);
+        self.process.memory.set_budget(settings.memory);
+        lock(&self.routes).retain(|_, route| route.is_used());
+    }
+
+    /// The gate of the route of that name, with what earlier generations counted. Peers' rates begin anew
+    /// where the rate is another.
+    #[must_use]
+    pub fn gate(&self, name: &str, admission: Admission) -> Gate {
+        let mut routes = lock(&self.routes);
+        let route = routes.entry(name.to_owned()).or_insert_with(|| Route {
+            open: Arc::new(Open {
+                process: Arc::clone(&self.process),
+                ..Open::default()
+            }),
+            rate: None,
+        });
+        if route.rate.as_ref().map(|rate| rate.rate()) != admission.rate {
+            route.rate = admission.rate.map(|rate| Arc::new(PeerRate::new(rate)));
+        }
+        Gate {
+            admission,
+            route: route.clone(),
+        }
+    }
+
+    /// Compares what is allocated with the budget. Gives the time until it is to be called again.
+    pub fn look_at_memory(&self) -> Duration {
+        self.process.memory.look()
+    }
+
+    /// Forgets peers that have been quiet for so long that they are like new ones; to be called every few
+    /// seconds.
+    pub fn forget_quiet_peers(&self) {
+        for route in lock(&self.routes).values() {
+            route.open.peers.retain(|streams| *streams > 0);
+            if let Some(rate) = &route.rate {
+                rate.forget_quiet();
+            }
+        }
+    }
+
+    /// How many bytes the process has allocated.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> u64 {
+        memory::allocated_bytes()
+    }
+
+    /// How many it may have before new streams are refused; `None` is no limit.
+    #[must_use]
+    pub fn memory_budget_bytes(&self) -> Option<u64> {
+        self.process.memory.budget_bytes()
+    }
+}
+
+impl Gate {
+    /// Lets a request in. `peer` is asked only where peers are told apart; one without an address is held
+    /// to what holds for all.
+    ///
+    /// # Errors
+    /// There is no memory or no place left, or the peer asks for too much.
+    pub fn admit(&self, peer: impl FnOnce() -> Option<IpAddr>) -> Result<Place, Refusal> {
+        let Self { admission, route } = self;
+        if route.open.process.memory.is_spent() {
+            let detail = "the proxy has no memory left for further streams";
+            return Err(come_again(Kind::OutOfMemory, detail));
+        }
+        let is_by_peer = admission.streams_per_peer_max.is_some() || route.rate.is_some();
+        let peer = is_by_peer.then(peer).flatten().map(PeerKey::of);
+        if let (Some(rate), Some(peer)) = (&route.rate, peer)
+            && let Err(wait) = rate.check(peer)
+        {
+            let detail = "too many requests from this address";
+            return Err(Refusal::new(Kind::RateLimited, detail).retry_after(wait));
+        }
+        let mut place = Open::place(&route.open, admission.streams_max)?;
+        if let (Some(most), Some(peer)) = (admission.streams_per_peer_max, peer) {
+            place.count_for(peer, most)?;
+        }
+        Ok(place)
+    }
+}
+
+impl Open {
+    /// Takes a place, if neither the process nor the route is full.
+    fn place(self: &Arc<Self>, streams_max: Option<usize>) -> Result<Place, Refusal> {
+        let process = &self.process;
+        let process_max = Some(process.streams_max.load(Relaxed)).filter(|most| *most > 0);
+        if !take(&process.streams, process_max) {
+            let detail = "the proxy has as many streams open as it may";
+            return Err(come_again(Kind::TooManyStreams, detail));
+        }
+        if !take(&self.streams, streams_max) {
+            process.streams.fetch_sub(1, Relaxed);
+            let detail = "the route has as many streams open as it may";
+            return Err(come_again(Kind::TooManyStreams, detail));
+        }
+        Ok(Place {
+            open: Arc::clone(self),
+            peer: None,
+        })
+    }
+}
+
+impl Place {
+    /// Counts it as the peer's, if that has less than `most`.
+    fn count_for(&mut self, peer: PeerKey, most: usize) -> Result<(), Refusal> {
+        let is_counted = self.open.peers.with(peer, |peers| {
+            let streams = peers.entry(peer).or_default();
+            let is_free = *streams < most;
+            *streams += usize::from(is_free);
+            is_free
+        });
+        if !is_counted {
+            let detail = "this address has as many streams open as it may";
+            return Err(come_again(Kind::PeerTooManyStreams, detail));
+        }
+        self.peer = Some(peer);
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.process.streams.fetch_sub(1, Relaxed);
+        self.open.streams.fetch_sub(1, Relaxed);
+        let Some(peer) = self.peer else {
+            return;
+        };
+        self.open.peers.with(peer, |peers| {
+            if let Some(streams) = peers.get_mut(&peer) {
+                *streams -= 1;
+                if *streams == 0 {
+                    peers.remove(&peer);
+                }
+            }
+        });
+    }
+}
+
+impl Route {
+    /// Whether a generation or a stream still counts here, besides the registry.
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.open) > 1
+    }
+}
+
+/// Counts one more, if there are less than `most`.
+fn take(count: &AtomicUsize, most: Option<usize>) -> bool {
+    let more = |count: usize| most.is_none_or(|most| count < most).then_some(count + 1);
+    count.fetch_update(Relaxed, Relaxed, more).is_ok()
+}
+
+/// A refusal that nobody knows the end of: at different times, so that not all come again at once.
+fn come_again(kind: Kind, detail: &str) -> Refusal {
+    let after = Duration::from_secs(fastrand::u64(RETRY_AFTER_SECONDS));
+    Refusal::new(kind, detail).retry_after(after)
+}
+
+/// Counts stay right although a thread that counted has panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When to ask again for a place, in seconds.
+const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 5..=15;
+
+#[cfg(test)]
+mod tests;
