@@ -18,7 +18,7 @@ use crate::{
         socket::{Accepting, BoundSocket},
     },
     proxy::Proxy,
-    telemetry::metrics::scrape::{self, EndpointState, UpstreamState},
+    telemetry::metrics::scrape::{self, EndpointState, MemoryState, UpstreamState},
     upstream::retry::Reason,
 };
 
@@ -101,7 +101,11 @@ fn metrics(proxy: &Proxy) -> Response<Full<Bytes>> {
             });
         }
     }
-    let text = scrape::text(proxy.metrics.metrics(), upstreams, endpoints);
+    let memory = MemoryState {
+        allocated_bytes: proxy.limits.allocated_bytes(),
+        budget_bytes: proxy.limits.memory_budget_bytes(),
+    };
+    let text = scrape::text(proxy.metrics.metrics(), upstreams, endpoints, memory);
     response(StatusCode::OK, scrape::CONTENT_TYPE, text.into())
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`App::bind`] builds everything that can fail and opens every socket; [`App::start`] starts the
 //! workers. Each worker is one thread with its own runtime, sockets and pools, and its tasks never
-//! leave it; between the workers there are only the routes, the upstreams' loads and health, what compressed
-//! streams may hold and the word to stop.
+//! leave it; between the workers there are only the routes, the upstreams' loads and health, what counts
+//! against the limits, what compressed streams may hold and the word to stop.
 //! [`Running::reload`] builds a whole new generation beside the one at work, and then hands it over.
 
 mod generation;
@@ -27,6 +27,7 @@ use crate::{
         listener::{Bound, Offer, WorkerListener},
         socket::{self, BindError, Opened},
     },
+    limits::Limits,
     telemetry::metrics::Metrics,
     transcode::compress::Budget,
     upstream::TrustError,
@@ -62,6 +63,7 @@ pub struct App {
     admin: Option<Opened>,
     compression: Arc<Budget>,
     collectors: Collectors,
+    limits: Arc<Limits>,
 }
 
 /// The process at work; dropped without [`Running::stop`], it goes on until the process ends.
@@ -78,6 +80,7 @@ pub struct Running {
     admin: Option<Opened>,
     compression: Arc<Budget>,
     collectors: Collectors,
+    limits: Arc<Limits>,
 }
 
 /// What a reload came to.
@@ -99,7 +102,8 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         let compression = Budget::new(config.compression_bytes_max);
         let metrics = Metrics::new(config.threads, Arc::clone(&compression));
-        let mut generation = Generation::build(1, &config, None, &metrics)?;
+        let limits = Limits::new(config.limits);
+        let mut generation = Generation::build(1, &config, None, &metrics, &limits)?;
         let mut collectors = Collectors::default();
         generation.tracer = collectors.tracer(config.traces.as_ref(), &metrics)?;
         let bound = |settings| Bound::open(settings, config.threads, &metrics);
@@ -116,6 +120,7 @@ impl App {
             admin,
             compression,
             collectors,
+            limits,
         })
     }
 
@@ -149,8 +154,9 @@ impl App {
                 },
                 metrics: self.metrics.of_worker(number),
                 admin: admin.take(),
-                is_checking: number == 0,
+                is_first: number == 0,
                 compression: Arc::clone(&self.compression),
+                limits: Arc::clone(&self.limits),
                 updates: receiver,
                 stopped: stopped.clone(),
             };
@@ -170,6 +176,7 @@ impl App {
             admin: self.admin,
             compression: self.compression,
             collectors: self.collectors,
+            limits: self.limits,
         })
     }
 }
@@ -184,7 +191,8 @@ impl Running {
     pub async fn reload(&mut self, config: Config) -> Result<Reloaded, StartError> {
         let number = self.generation.table.number + 1;
         let before = Some(&*self.generation);
-        let mut generation = Generation::build(number, &config, before, &self.metrics)?;
+        let (metrics, limits) = (&self.metrics, &self.limits);
+        let mut generation = Generation::build(number, &config, before, metrics, limits)?;
         let waiting = self.waiting(&config);
         let mut prepared = Vec::new();
         // Several listeners may ask for any port: each keeps one of those that were found.
@@ -204,6 +212,7 @@ impl Running {
         generation.tracer = self.collectors.tracer(traces, &self.metrics)?;
         let mut opened = self.listen(prepared);
         self.compression.resize(config.compression_bytes_max);
+        self.limits.renew(config.limits);
         self.traces.push(self.generation.trace());
         self.generation = Arc::new(generation);
         let shares: Vec<_> = shares(&mut opened, self.workers.len()).collect();

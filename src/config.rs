@@ -6,6 +6,7 @@
 //! settings that each component defines for itself.
 
 mod address;
+mod bounds;
 mod bridges;
 mod events;
 mod fault;
@@ -35,7 +36,7 @@ pub use self::{
     fault::{Faults, Remark},
     presets::expand,
 };
-use crate::{collector, edge, route, upstream};
+use crate::{collector, edge, limits, route, upstream};
 
 /// All that a file says, checked: every route's upstream exists, every file can be read.
 #[derive(Debug, Clone)]
@@ -46,6 +47,8 @@ pub struct Config {
     pub drain: Duration,
     /// What all compressed streams may hold of their codings, in bytes.
     pub compression_bytes_max: usize,
+    /// What the process's streams are held to.
+    pub limits: limits::Settings,
     /// At least one; no two with the same address.
     pub listeners: Vec<edge::Settings>,
     /// In the order of the file; no two with the same name.
@@ -110,6 +113,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     let threads = process.count("threads");
     let drain = process.duration("drain");
     let compression_bytes_max = process.bytes("compress_memory");
+    let limits = bounds::process(&process);
     let trusted_proxies = trusted_proxies(&process).unwrap_or_default();
     let admin = file.section("admin").text("address", address::listener);
     let traces = traces::read(&file, directory);
@@ -125,6 +129,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
         threads: threads.unwrap_or_else(cores),
         drain,
         compression_bytes_max,
+        limits,
         listeners: listeners
             .into_iter()
             .map(|(_, settings)| settings)

@@ -17,9 +17,6 @@ use ipnet::IpNet;
 use self::transport::Transport;
 use crate::proxy::{Proxy, link::ConnectionLink};
 
-/// The longest request head, in bytes.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
-
 /// One connection of a client, whatever it speaks.
 struct Connection {
     transport: Transport,
@@ -40,12 +37,32 @@ pub struct Settings {
     /// Certificates by SNI, the first for clients that name none; empty is cleartext.
     pub tls: Vec<CertificateSettings>,
     /// Peers whose `Forwarded` and `X-Forwarded-*` are kept and added to.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Arc<[IpNet]>,
     /// How long a connection may take over each part.
     pub timeouts: Timeouts,
     /// The most connections served at once; one more for each worker waits for a place, and further ones
     /// wait in the kernel's queue.
     pub connections_max: usize,
+    /// How long a request's head may be.
+    pub heads: HeadLimits,
+}
+
+/// How long a request's head may be.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadLimits {
+    /// All of it, in bytes; over HTTP/2 each field counts 32 more (RFC 9113 §6.5.2).
+    pub bytes_max: usize,
+    /// The number of its fields; a cookie is one, however HTTP/2 divides it.
+    pub fields_max: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self {
+            bytes_max: 32 * 1024,
+            fields_max: 100,
+        }
+    }
 }
 
 /// Where a listener listens.

@@ -2,6 +2,7 @@
 //!
 //! Read [`Proxy::handle`] from top to bottom: that is the order of events.
 
+mod admission;
 pub mod body;
 mod bridge;
 mod coding;
@@ -25,6 +26,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header, response};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
+use ipnet::IpNet;
 use tokio::time::Instant;
 
 use self::{
@@ -39,6 +41,7 @@ use self::{
 use crate::{
     drain::Drain,
     error::{Kind, Refusal},
+    limits::Limits,
     route::{
         self, To,
         table::{Asked, Table},
@@ -63,6 +66,8 @@ pub struct Proxy {
     pub metrics: Rc<WorkerMetrics>,
     /// What this worker compresses streams with.
     pub press: Rc<Press>,
+    /// What all workers' streams are held to.
+    pub limits: Arc<Limits>,
 }
 
 /// One generation, as one worker serves it.
@@ -100,7 +105,7 @@ enum Outcome {
 }
 
 impl Proxy {
-    /// Answers one request.
+    /// Answers one request. `trusted` are the proxies whose word counts on who asks, where the peer's does.
     ///
     /// # Errors
     /// Never: every fault becomes a response.
@@ -108,11 +113,12 @@ impl Proxy {
         self: Rc<Self>,
         mut request: Request<Incoming>,
         link: Rc<StreamLink>,
+        trusted: Arc<[IpNet]>,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let mut record = request::record(&request, &link, Instant::now(), &self.metrics);
         let tracer = self.serving.borrow().tracer.clone();
         record.trace = tracer.and_then(|tracer| tracer.begin(request.headers_mut()));
-        Ok(match self.ask(request, link, &mut record).await {
+        Ok(match self.ask(request, link, &trusted, &mut record).await {
             Ok(Outcome::Reply(exchange, reply)) => self.respond(&exchange, reply, record),
             Ok(Outcome::Silence(exchange, chosen, answer)) => {
                 self.commit(&exchange, chosen, answer, record)
@@ -125,23 +131,36 @@ impl Proxy {
         })
     }
 
+    /// Answers a request that breaks the rules of the listener.
+    pub fn refuse(
+        &self,
+        request: &Request<Incoming>,
+        link: &StreamLink,
+        refusal: &Refusal,
+    ) -> Response<ResponseBody> {
+        let record = request::record(request, link, Instant::now(), &self.metrics);
+        refuse(refusal, record)
+    }
+
     async fn ask(
         &self,
         mut request: Request<Incoming>,
         link: Rc<StreamLink>,
+        trusted: &[IpNet],
         record: &mut Record,
     ) -> Result<Outcome, Refusal> {
         let host = request::check(&request)?;
         let (route, upstream) = self.find(&request, &host)?;
         record.route = Some(Arc::clone(&route));
+        let peer = &link.connection.peer;
+        link.keep(admission::admit(&request, &route, peer, trusted)?);
         let wants = Wants::of(request.method(), request.headers());
         let coding = coding::choose(&route.policy.compress, request.headers());
         let version = request.version();
         let protocol = headers::upgrade(request.headers()).filter(|_| version == Version::HTTP_11);
         let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
-        let peer = &link.connection.peer;
         let key = upstream.key(&request, peer.address);
-        let mut request = request::to_upstream(request, &route.policy.rewrite, peer, &host)?;
+        let mut request = request::to_upstream(request, &route.policy, peer, &host)?;
         if let Some(key) = key {
             request.extensions_mut().insert(key);
         }
@@ -376,6 +395,9 @@ async fn within_first_byte<T>(
 
 /// The refusal, but where the client's own body broke that.
 fn blame(refusal: Refusal, upload: &UploadWatch) -> Refusal {
+    if upload.is_too_large() {
+        return admission::body_too_large();
+    }
     if upload.is_broken() {
         let detail = "the request's body is malformed, or ended before its end";
         return Refusal::new(Kind::BadRequest, detail);

@@ -14,6 +14,7 @@ use encoding_rs::Encoding;
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::{
+    limits::{Admission, Gate},
     telemetry::metrics::RouteMetrics,
     transcode::{compress, framing::Framing, heartbeat, mapping, output::Output},
 };
@@ -37,6 +38,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Where its streams are counted; the table says where.
     pub metrics: Arc<RouteMetrics>,
+    /// Who lets requests in; the table says who.
+    pub gate: Arc<Gate>,
 }
 
 /// What a route does with its requests and replies.
@@ -113,6 +116,10 @@ pub struct Limits {
     pub record_bytes_max: usize,
     /// The most output gathered into one write, in bytes (plus one event).
     pub buffer_bytes_max: usize,
+    /// The longest body of a request, in bytes; `None` is no limit.
+    pub body_bytes_max: Option<u64>,
+    /// How many may come in.
+    pub admission: Admission,
 }
 
 impl Default for Limits {
@@ -120,6 +127,8 @@ impl Default for Limits {
         Self {
             record_bytes_max: 1024 * 1024,
             buffer_bytes_max: 256 * 1024,
+            body_bytes_max: None,
+            admission: Admission::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     config::Config,
+    limits::Limits,
     route::{self, table::Table},
     telemetry::{metrics::Metrics, traces::Tracer},
     upstream::{Shared, TrustError},
@@ -36,6 +37,7 @@ impl Generation {
         config: &Config,
         before: Option<&Self>,
         metrics: &Metrics,
+        limits: &Limits,
     ) -> Result<Self, TrustError> {
         let kept = |new: &Shared| {
             let mut old = before.into_iter().flat_map(|before| &before.upstreams);
@@ -48,7 +50,7 @@ impl Generation {
         let upstreams = config.upstreams.iter().map(shared);
         Ok(Self {
             upstreams: upstreams.collect::<Result<_, _>>()?,
-            table: Arc::new(Table::new(number, config.routes.clone(), metrics)),
+            table: Arc::new(Table::new(number, config.routes.clone(), metrics, limits)),
             drain: config.drain,
             tracer: None,
         })

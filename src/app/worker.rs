@@ -16,13 +16,14 @@ use crate::{
     admin,
     drain::Drain,
     edge::{listener::WorkerListener, socket::BoundSocket},
+    limits::Limits,
     proxy::{Proxy, Serving, body::Buffers},
     telemetry::metrics::WorkerMetrics,
     transcode::compress::{Budget, Press},
     upstream::{Checks, Upstream},
 };
 
-/// How often pools are looked through for connections to close.
+/// How often pools are looked through for connections to close, and limits for peers to forget.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// What one thread works with.
@@ -30,9 +31,10 @@ pub(super) struct Worker {
     pub(super) first: Update,
     pub(super) metrics: WorkerMetrics,
     pub(super) admin: Option<BoundSocket>,
-    /// Whether this worker checks endpoints, for all of them.
-    pub(super) is_checking: bool,
+    /// Whether this worker does what one does for all: it checks endpoints, and tends the limits.
+    pub(super) is_first: bool,
     pub(super) compression: Arc<Budget>,
+    pub(super) limits: Arc<Limits>,
     pub(super) updates: mpsc::Receiver<Update>,
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -66,9 +68,10 @@ impl Worker {
             buffers,
             metrics: Rc::new(self.metrics),
             press: Rc::new(Press::new(self.compression)),
+            limits: Arc::clone(&self.limits),
         });
         let mut checks = self
-            .is_checking
+            .is_first
             .then(|| Checks::new(proxy.buffers.scratch.clone()));
         if let Some(checks) = &mut checks {
             checks.follow(&self.first.generation.upstreams);
@@ -79,6 +82,9 @@ impl Worker {
             spawn(admin::serve(socket, Rc::clone(&proxy)));
         }
         tokio::task::spawn_local(sweep(Rc::clone(&proxy)));
+        if self.is_first {
+            tokio::task::spawn_local(tend(self.limits));
+        }
         loop {
             tokio::select! {
                 // An error means that whoever could stop us is gone, which stops us, too.
@@ -140,6 +146,18 @@ fn spawn(task: impl Future<Output = io::Result<()>> + 'static) -> Task {
             error!(%error, "A listener could not be watched.");
         }
     })
+}
+
+/// Keeps what all workers share up to date; one of them does it for all.
+async fn tend(limits: Arc<Limits>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    loop {
+        let look = tokio::time::sleep(limits.look_at_memory());
+        tokio::select! {
+            () = look => {}
+            _ = ticks.tick() => limits.forget_quiet_peers(),
+        }
+    }
 }
 
 async fn sweep(proxy: Rc<Proxy>) {

@@ -2,7 +2,10 @@
 //!
 //! The one table that the reader, its messages and the test of `proxy.toml.example` share.
 
-use super::schema::{Key, Kind, Schema, bytes, duration, key, later};
+use super::{
+    bounds,
+    schema::{Key, Kind, Schema, bytes, duration, key, later},
+};
 
 /// The sections of the file.
 pub(crate) static FILE: Schema = Schema {
@@ -26,6 +29,8 @@ pub(crate) static PROCESS: Schema = Schema {
         duration("drain", "0s", "1h").or(r#""30s""#),
         TRUSTED_PROXIES.or("[]"),
         bytes("compress_memory", "1MiB", "64GiB").or(r#""64MiB""#),
+        key("streams", STREAMS),
+        key("memory", Kind::Text(bounds::MEMORY)).or(r#""auto""#),
     ],
 };
 
@@ -88,14 +93,18 @@ pub(crate) static LISTENER_TIMEOUTS: Schema = Schema {
 
 pub(crate) static LISTENER_LIMITS: Schema = Schema {
     title: "[listener.limits]",
-    keys: &[key(
-        "connections",
-        Kind::Count {
-            from: 1,
-            to: 1_000_000,
-        },
-    )
-    .or("16384")],
+    keys: &[
+        key(
+            "connections",
+            Kind::Count {
+                from: 1,
+                to: 1_000_000,
+            },
+        )
+        .or("16384"),
+        bytes("header", "4KiB", "64KiB").or(r#""32KiB""#),
+        key("headers", Kind::Count { from: 16, to: 1000 }).or("100"),
+    ],
 };
 
 pub(crate) static UPSTREAM: Schema = Schema {
@@ -394,8 +403,17 @@ pub(crate) static LIMITS: Schema = Schema {
     keys: &[
         bytes("record", "16B", "64MiB").or(r#""1MiB""#),
         bytes("buffer", "1KiB", "16MiB").or(r#""256KiB""#),
-        later("streams", "the listener's limits connections is the bound"),
-        later("rate", "requests are not counted over time yet"),
+        bytes("body", "1B", "1024GiB"),
+        key("streams", STREAMS),
+        key("streams_per_peer", STREAMS),
+        key("rate", Kind::Text(bounds::RATE)),
+        key(
+            "burst",
+            Kind::Count {
+                from: 1,
+                to: 1_000_000,
+            },
+        ),
     ],
 };
 
@@ -447,6 +465,11 @@ const CONDITION: [Key; 4] = [
     ),
     key("exists", Kind::Value("true or false")),
 ];
+
+const STREAMS: Kind = Kind::Count {
+    from: 1,
+    to: 10_000_000,
+};
 
 const POINTER: &str = r#"a JSON Pointer such as "/message/content""#;
 

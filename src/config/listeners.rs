@@ -12,7 +12,9 @@ use super::{
     section::{Place, Section},
     trusted_proxies,
 };
-use crate::edge::{CertificateSettings, HttpVersions, ListenerAddress, Settings, Timeouts};
+use crate::edge::{
+    CertificateSettings, HeadLimits, HttpVersions, ListenerAddress, Settings, Timeouts,
+};
 
 /// Reads all listeners, each with its section; reports duplicates and that there is none.
 pub(super) fn read<'a>(
@@ -82,14 +84,16 @@ fn listener(section: &Section<'_>, directory: &Path, trusted: &[IpNet]) -> Optio
         })
     };
     let tls = certificates.iter().filter_map(certificate).collect();
-    let trusted_proxies = trusted_proxies(section).unwrap_or_else(|| trusted.to_vec());
+    let trusted_proxies = trusted_proxies(section).map_or_else(|| trusted.into(), Into::into);
     let timeouts = section.section("timeouts");
     let timeouts = Timeouts {
         handshake: timeouts.duration("handshake"),
         header: timeouts.duration("header"),
         idle: timeouts.duration("idle"),
     };
-    let connections_max = section.section("limits").count("connections");
+    let limits = section.section("limits");
+    let connections_max = limits.count("connections");
+    let (bytes_max, fields_max) = (limits.bytes("header"), limits.count("headers"));
     Some(Settings {
         address: address?,
         http,
@@ -97,6 +101,10 @@ fn listener(section: &Section<'_>, directory: &Path, trusted: &[IpNet]) -> Optio
         trusted_proxies,
         timeouts,
         connections_max: connections_max?,
+        heads: HeadLimits {
+            bytes_max,
+            fields_max: fields_max?,
+        },
     })
 }
 

@@ -6,7 +6,7 @@ use encoding_rs::Encoding;
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    events, keys, pattern,
+    bounds, events, keys, pattern,
     presets::Presets,
     schema::{any_of, closest},
     section::{Place, Section},
@@ -74,6 +74,7 @@ fn route(section: &Section<'_>, upstreams: &[String]) -> Option<Settings> {
         upstream: upstream?,
         policy,
         metrics: Arc::default(),
+        gate: Arc::default(),
     })
 }
 
@@ -106,6 +107,8 @@ fn policy(section: &Section<'_>) -> Policy {
         limits: Limits {
             record_bytes_max: limits.bytes("record"),
             buffer_bytes_max: limits.bytes("buffer"),
+            body_bytes_max: limits.size("body").map(|bytes| bytes as u64),
+            admission: bounds::admission(&limits),
         },
         rewrite: Rewrite {
             strip_prefix: rewrite.text("strip_prefix", pattern::prefix),

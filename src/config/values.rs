@@ -53,7 +53,7 @@ pub(super) fn is_count_allowed(count: usize, key: &Key) -> bool {
 }
 
 /// The bytes of `"64KiB"`; more than can be counted are as many as can be.
-fn size(text: &str) -> Option<usize> {
+pub(super) fn size(text: &str) -> Option<usize> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit_bytes: usize = match unit.trim_start() {

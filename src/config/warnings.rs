@@ -48,6 +48,7 @@ pub(super) fn of(
         timeouts(section, settings, &mut warnings);
         rewrite(section, settings, &mut warnings);
         compress(section, settings, &mut warnings);
+        limits(section, settings, &mut warnings);
     }
     shadowed(routes, &mut warnings);
     warnings.sort_by_key(|warning| warning.line);
@@ -208,6 +209,24 @@ fn compress(section: &Section<'_>, settings: &route::Settings, warnings: &mut Ve
         let message = "codings is not used, as to is \"as-is\" and only what is converted is \
                        compressed; take it out";
         warnings.push(section.section("compress").remark("codings", message));
+    }
+}
+
+fn limits(section: &Section<'_>, settings: &route::Settings, warnings: &mut Vec<Remark>) {
+    let section = section.section("limits");
+    let admission = settings.policy.limits.admission;
+    if section.value("burst").is_some() && admission.rate.is_none() {
+        let message = "burst has no effect without a rate; write one, or take it out";
+        warnings.push(section.remark("burst", message));
+    }
+    if let (Some(per_peer), Some(all)) = (admission.streams_per_peer_max, admission.streams_max)
+        && per_peer >= all
+    {
+        let message = format!(
+            "streams_per_peer is {per_peer}, and all peers together have {all} (streams), so one \
+             can take them all; write less"
+        );
+        warnings.push(section.remark("streams_per_peer", &message));
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
     future::Future,
     pin::Pin,
     rc::{Rc, Weak},
+    sync::Arc,
     task::Poll,
 };
 
@@ -19,11 +20,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tracing::debug;
 
 use super::{
-    Connection, HEAD_BYTES_MAX,
+    Connection,
     guard::{End, Guard},
     takeover::{Taken, Takeover, Terms},
 };
-use crate::proxy::{Proxy, body::ResponseBody, link::StreamLink};
+use crate::proxy::{body::ResponseBody, link::StreamLink};
 
 /// The most that hyper buffers for a connection, in each direction, in bytes.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -84,10 +85,13 @@ async fn drive(guard: &mut Guard, of: &Connection) -> Done {
     let desk: Rc<Desk> = Rc::default();
     let service = {
         let (desk, link, proxy) = (Rc::clone(&desk), Rc::clone(&of.link), Rc::clone(&of.proxy));
+        let trusted = Arc::clone(&of.settings.trusted_proxies);
         service_fn(move |request: Request<Incoming>| {
             let stream = StreamLink::new(Rc::clone(&link));
             desk.newest.replace(Rc::downgrade(&stream));
-            let handled = answer(Rc::clone(&proxy), request, stream, Rc::clone(&desk));
+            let terms = Terms::of(&request);
+            let handled = Rc::clone(&proxy).handle(request, stream, Arc::clone(&trusted));
+            let handled = answer(handled, terms, Rc::clone(&desk));
             Box::pin(handled) as Pin<Box<dyn Future<Output = _>>>
         })
     };
@@ -98,7 +102,8 @@ async fn drive(guard: &mut Guard, of: &Connection) -> Done {
         .half_close(false)
         .writev(false)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .max_header_size(HEAD_BYTES_MAX)
+        .max_header_size(of.settings.heads.bytes_max)
+        .max_headers(of.settings.heads.fields_max)
         .serve_connection(TokioIo::new(of.transport.clone()), service)
         .with_upgrades();
     let end = std::future::poll_fn(|cx| {
@@ -145,15 +150,13 @@ async fn drive(guard: &mut Guard, of: &Connection) -> Done {
     }
 }
 
-/// Answers one request; a stream's response is put on the desk, and hyper gets none.
+/// Answers as the proxy does; a stream's response is put on the desk, and hyper gets none.
 async fn answer(
-    proxy: Rc<Proxy>,
-    request: Request<Incoming>,
-    stream: Rc<StreamLink>,
+    handled: impl Future<Output = Result<Response<ResponseBody>, Infallible>>,
+    terms: Terms,
     desk: Rc<Desk>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let terms = Terms::of(&request);
-    let (head, body) = proxy.handle(request, stream).await?.into_parts();
+    let (head, body) = handled.await?.into_parts();
     match body.into_relay() {
         Ok(relay) => {
             let taken = Taken::new(head, relay, terms, desk.is_stopping.get());

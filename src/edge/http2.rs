@@ -2,23 +2,29 @@
 
 use std::{
     cell::RefCell,
+    convert::Infallible,
     future::Future,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use http::Request;
+use http::{Request, Response, header};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tracing::debug;
 
 use super::{
-    Connection, HEAD_BYTES_MAX,
+    Connection, Settings,
     guard::{End, Guard},
 };
-use crate::{alarm::Alarm, proxy::link::StreamLink};
+use crate::{
+    alarm::Alarm,
+    error::{Kind, Refusal},
+    proxy::{Proxy, body::ResponseBody, link::StreamLink},
+};
 
 /// What a request's body may have under way before it is taken, in bytes.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
@@ -39,14 +45,21 @@ pub(super) async fn serve(of: Connection) {
         transport,
         link,
         proxy,
+        settings,
         ..
     } = of;
     transport.hold_writes();
     let executor = StreamExecutor(Rc::clone(&newest));
+    let head_bytes_max = settings.heads.bytes_max;
     let service = service_fn(move |request: Request<Incoming>| {
         let stream = StreamLink::new(Rc::clone(&link));
         newest.replace(Some(Rc::clone(&stream)));
-        Box::pin(Rc::clone(&proxy).handle(request, stream))
+        Box::pin(answer(
+            Rc::clone(&proxy),
+            request,
+            stream,
+            Arc::clone(&settings),
+        ))
     });
     let mut connection = http2::Builder::new(executor)
         .timer(TokioTimer::new())
@@ -54,7 +67,7 @@ pub(super) async fn serve(of: Connection) {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
-        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .serve_connection(TokioIo::new(transport.clone()), service);
@@ -83,6 +96,24 @@ pub(super) async fn serve(of: Connection) {
     .await;
     drop(connection);
     guard.close(end, transport).await;
+}
+
+/// Answers one request, if it has no more fields than it may: hyper does not count them.
+async fn answer(
+    proxy: Rc<Proxy>,
+    request: Request<Incoming>,
+    stream: Rc<StreamLink>,
+    settings: Arc<Settings>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let fields = request.headers();
+    let crumbs = fields.get_all(header::COOKIE).iter().count();
+    if fields.len() - crumbs.saturating_sub(1) > settings.heads.fields_max {
+        let detail = "the request has more fields than this listener takes";
+        let refusal = Refusal::new(Kind::TooManyFields, detail);
+        return Ok(proxy.refuse(&request, &stream, &refusal));
+    }
+    let trusted = Arc::clone(&settings.trusted_proxies);
+    proxy.handle(request, stream, trusted).await
 }
 
 /// Runs the streams of one HTTP/2 connection as tasks of the connection's thread.

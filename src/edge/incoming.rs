@@ -90,15 +90,14 @@ impl Incoming {
     }
 
     fn peer(&self) -> Peer {
+        let trusted = &self.settings.trusted_proxies;
         let address = self.peer.map(|peer| peer.ip().to_canonical());
         Peer {
             address,
             is_tls: self.tls.is_some(),
             // Who can open the socket's file was let in by whoever owns it.
-            is_trusted: address.is_none_or(|ip| {
-                let trusted = &self.settings.trusted_proxies;
-                trusted.iter().any(|network| network.contains(&ip))
-            }),
+            is_trusted: address
+                .is_none_or(|ip| trusted.iter().any(|network| network.contains(&ip))),
         }
     }
 }

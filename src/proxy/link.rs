@@ -14,7 +14,9 @@ use std::{
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use crate::{telemetry::metrics::listener::OpenConnection, upstream::source::SharedSource};
+use crate::{
+    limits::Place, telemetry::metrics::listener::OpenConnection, upstream::source::SharedSource,
+};
 
 /// How long a client may take nothing before a route has said otherwise.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -121,6 +123,7 @@ pub struct StreamLink {
     write_limit: Cell<Duration>,
     is_stalled: Cell<bool>,
     source: RefCell<Option<SharedSource>>,
+    place: Cell<Option<Place>>,
 }
 
 impl StreamLink {
@@ -134,7 +137,13 @@ impl StreamLink {
             write_limit: Cell::new(WRITE_LIMIT),
             is_stalled: Cell::new(false),
             source: RefCell::new(None),
+            place: Cell::new(None),
         })
+    }
+
+    /// Keeps the stream's place among the open ones until it has ended.
+    pub(super) fn keep(&self, place: Place) {
+        self.place.set(Some(place));
     }
 
     /// The body says how it left its last poll: with a frame given at that time, or waiting.

@@ -346,7 +346,7 @@ impl Drop for Record {
 
 /// A request's head is far shorter than what a `u16` holds.
 fn length(part: &str) -> u16 {
-    u16::try_from(part.len()).expect("a part of a head of at most 32 KiB")
+    u16::try_from(part.len()).expect("a part of a head of at most 64 KiB")
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Kind, Refusal},
-    route::Rewrite,
+    route::Policy,
     telemetry::metrics::WorkerMetrics,
     upstream::upload::Upload,
 };
@@ -103,16 +103,18 @@ fn host(request: &Request<Incoming>) -> Result<String, &'static str> {
 /// The route's prefix to strip is not in the path.
 pub(super) fn to_upstream(
     request: Request<Incoming>,
-    rewrite: &Rewrite,
+    policy: &Policy,
     peer: &Peer,
     host: &str,
 ) -> Result<Request<Upload>, Refusal> {
     let (head, body) = request.into_parts();
     let root = PathAndQuery::from_static("/");
-    let target = rewrite
+    let target = policy
+        .rewrite
         .apply(head.uri.path_and_query().unwrap_or(&root))
         .ok_or_else(|| Refusal::new(Kind::NoRoute, "no route takes this path"))?;
-    let mut upstream = Request::new(Upload::new(body, Instant::now()));
+    let upload = Upload::new(body, Instant::now()).at_most(policy.limits.body_bytes_max);
+    let mut upstream = Request::new(upload);
     *upstream.method_mut() = head.method;
     *upstream.uri_mut() = Uri::from(target);
     *upstream.headers_mut() = head.headers;

@@ -170,6 +170,7 @@ mod tests {
                 compress: crate::transcode::compress::Settings::default(),
             },
             metrics: std::sync::Arc::default(),
+            gate: std::sync::Arc::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use http::{HeaderMap, Method, uri::PathAndQuery};
 
 use super::{HostPattern, PathPattern, Rewrite, Settings, shadow::rank};
-use crate::telemetry::metrics::Metrics;
+use crate::{limits::Limits, telemetry::metrics::Metrics};
 
 /// One generation of all routes; never changes.
 #[derive(Debug)]
@@ -32,9 +32,11 @@ pub struct Asked<'a> {
 impl Table {
     /// Builds a generation, whose routes count where those of their names did before.
     #[must_use]
-    pub fn new(number: u64, routes: Vec<Settings>, metrics: &Metrics) -> Self {
+    pub fn new(number: u64, routes: Vec<Settings>, metrics: &Metrics, limits: &Limits) -> Self {
         let counted = |mut route: Settings| {
             route.metrics = metrics.route(&route.name);
+            let admission = route.policy.limits.admission;
+            route.gate = Arc::new(limits.gate(&route.name, admission));
             Arc::new(route)
         };
         let mut routes: Vec<_> = routes.into_iter().map(counted).collect();

@@ -18,6 +18,8 @@ mod forwarding;
 mod health;
 mod http2_upstreams;
 mod leaving;
+mod limits;
+mod memory;
 mod metrics;
 mod outputs;
 mod polled_upstreams;

@@ -134,8 +134,13 @@ impl Section<'_> {
         self.read(name, read).flatten()
     }
 
-    /// A size in bytes.
+    /// A size in bytes of a key that has a default.
     pub(in crate::config) fn bytes(&self, name: &str) -> usize {
+        self.size(name).unwrap_or_default()
+    }
+
+    /// A size in bytes; `None` where nothing is written and there is no default.
+    pub(in crate::config) fn size(&self, name: &str) -> Option<usize> {
         let key = self.key(name);
         let read = |value: &Spanned<DeValue<'_>>| match value.get_ref().as_str() {
             Some(text) => values::bytes(text, key),
@@ -144,7 +149,7 @@ impl Section<'_> {
                 self.written(value)
             )),
         };
-        self.read(name, read).unwrap_or_default()
+        self.read(name, read)
     }
 
     /// An integer.

@@ -90,6 +90,7 @@ fn relay(connection: &Rc<ConnectionLink>, source: impl Source + 'static) -> Rela
             compress: compress::Settings::default(),
         },
         metrics: Arc::default(),
+        gate: Arc::default(),
     };
     let asked = Asked {
         method: &Method::GET,

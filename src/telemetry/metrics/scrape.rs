@@ -46,18 +46,29 @@ pub struct UpstreamState {
     pub retries_denied: u64,
 }
 
+/// What is known of the process's memory.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryState {
+    /// Bytes that are allocated.
+    pub allocated_bytes: u64,
+    /// Bytes that may be before new streams are refused; `None` is no limit.
+    pub budget_bytes: Option<u64>,
+}
+
 /// All counts, as text.
 #[must_use]
 pub fn text(
     metrics: &Arc<Metrics>,
     upstreams: Vec<UpstreamState>,
     endpoints: Vec<EndpointState>,
+    memory: MemoryState,
 ) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape {
         metrics: Arc::clone(metrics),
         upstreams,
         endpoints,
+        memory,
     }));
     let mut text = String::new();
     // A String takes all that is written.
@@ -70,6 +81,7 @@ struct Scrape {
     metrics: Arc<Metrics>,
     upstreams: Vec<UpstreamState>,
     endpoints: Vec<EndpointState>,
+    memory: MemoryState,
 }
 
 type Route<'a> = (&'a str, &'a RouteMetrics);
@@ -88,6 +100,7 @@ impl Collector for Scrape {
         encode_durations(&mut encoder, &routes)?;
         self.encode_endpoints(&mut encoder)?;
         self.encode_retries(&mut encoder)?;
+        self.encode_memory(&mut encoder)?;
         more::encode(&mut encoder, &self.metrics)
     }
 }
@@ -273,6 +286,18 @@ impl Scrape {
             counter(&mut denied, &labels, state.retries_denied)?;
         }
         Ok(())
+    }
+
+    fn encode_memory(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (name, help) = ("weir_memory_allocated_bytes", "Bytes allocated now");
+        family(encoder, name, help, MetricType::Gauge)?
+            .encode_gauge(&self.memory.allocated_bytes)?;
+        let help = "Bytes that may be allocated before new streams are refused";
+        let mut budget = family(encoder, "weir_memory_budget_bytes", help, MetricType::Gauge)?;
+        match self.memory.budget_bytes {
+            Some(bytes) => budget.encode_gauge(&bytes),
+            None => Ok(()),
+        }
     }
 }
 
