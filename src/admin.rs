@@ -1,120 +1,195 @@
 //! What do operators ask?
 //!
-//! Whether the process lives (`/livez`), whether it takes new streams (`/readyz`, which fails as soon as
-//! a drain begins), and what it counts (`/metrics`).
+//! Whether the process lives and takes new streams, what it counts, which streams are open and how the
+//! last ones ended, what an upstream's endpoints are worth, and which configuration is at work; and a page
+//! in a browser that shows all of it as it happens. [`routes`] says which answer stands where, [`access`]
+//! who may have it.
+//!
+//! It has a thread of its own, and asks the workers as it must: an operator gets an answer also where a
+//! worker is busy, and no stream waits for an operator.
 
-use std::{convert::Infallible, io, rc::Rc};
+mod access;
+mod config;
+mod feed;
+mod page;
+mod query;
+mod reply;
+mod routes;
+mod streams;
+mod tap;
+mod upstreams;
+mod workers;
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use std::{
+    convert::Infallible,
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tracing::debug;
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{Semaphore, mpsc, watch},
+    time::Instant,
+};
+use tracing::{debug, error};
 
+pub use self::access::{Token, TokenFault};
+use self::workers::Workers;
 use crate::{
     edge::{
+        ListenerAddress,
         listener::ACCEPT_PAUSE,
         socket::{Accepting, BoundSocket},
     },
-    proxy::Proxy,
-    telemetry::metrics::scrape::{self, EndpointState, MemoryState, UpstreamState},
-    upstream::retry::Reason,
+    limits::Limits,
+    proxy::streams::Query,
+    telemetry::metrics::Metrics,
+    upstream::Shared,
 };
 
-/// Answers operators as long as it is polled.
-///
-/// # Errors
-/// The runtime cannot watch the socket.
-pub async fn serve(socket: BoundSocket, proxy: Rc<Proxy>) -> io::Result<()> {
-    let accepting = Accepting::new(socket)?;
-    loop {
-        let io = match accepting.accept().await {
-            Ok((io, _)) => io,
+/// How many connections of operators are open at once; further ones wait.
+const CONNECTIONS_MAX: usize = 256;
+/// How many may watch at once, be it a stream or all of them.
+const WATCHERS_MAX: usize = 16;
+/// How long an operator may take for the head of a request, and be silent between two.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the configuration says of operators.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where they ask.
+    pub address: ListenerAddress,
+    /// What they must know.
+    pub token: Option<Token>,
+    /// Whether they may see what streams write.
+    pub has_taps: bool,
+}
+
+/// What is at work now; a reload replaces it whole.
+#[derive(Debug)]
+pub struct Served {
+    /// The number of the generation.
+    pub generation: u64,
+    /// When it was loaded.
+    pub loaded_at: SystemTime,
+    /// The file that it was read from.
+    pub file: String,
+    /// What that says, without secrets.
+    pub config: serde_json::Value,
+    /// The upstreams, in the order of the file.
+    pub upstreams: Vec<Arc<Shared>>,
+    /// What operators must know.
+    pub token: Option<Token>,
+    /// Whether operators may see what streams write.
+    pub has_taps: bool,
+}
+
+/// What operators are answered from.
+pub struct Admin {
+    /// Where they ask.
+    pub address: ListenerAddress,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What is counted against the limits.
+    pub limits: Arc<Limits>,
+    /// Where each worker is asked.
+    pub workers: Vec<mpsc::Sender<Query>>,
+    /// What is at work; operators are answered until its sender is dropped.
+    pub served: watch::Receiver<Arc<Served>>,
+    /// Whether we stop.
+    pub stopped: watch::Receiver<bool>,
+}
+
+/// The same, in its thread.
+struct Desk {
+    access: access::Access,
+    metrics: Arc<Metrics>,
+    limits: Arc<Limits>,
+    workers: Workers,
+    served: watch::Receiver<Arc<Served>>,
+    stopped: watch::Receiver<bool>,
+    begun_at: Instant,
+    watchers: Arc<Semaphore>,
+}
+
+impl Desk {
+    fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.served.borrow())
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.stopped.borrow()
+    }
+}
+
+impl Admin {
+    /// Answers operators at this socket, as the work of the calling thread.
+    pub fn run(self, socket: BoundSocket) {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
             Err(error) => {
-                debug!(%error, "An operator's connection could not be accepted.");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
+                return error!(%error, "The admin listener's runtime could not be started.");
             }
         };
-        let proxy = Rc::clone(&proxy);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let response = answer(&request, &proxy);
-            async move { Ok::<_, Infallible>(response) }
-        });
-        tokio::task::spawn_local(async move {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(io), service);
-            if let Err(error) = connection.await {
-                debug!(%error, "An operator's connection broke.");
+        let mut served = self.served.clone();
+        let is_over = async move { while served.changed().await.is_ok() {} };
+        runtime.block_on(async {
+            tokio::select! {
+                () = is_over => {}
+                outcome = self.serve(socket) => if let Err(error) = outcome {
+                    error!(%error, "The admin listener could not be watched.");
+                },
             }
         });
     }
-}
 
-fn answer(request: &Request<Incoming>, proxy: &Proxy) -> Response<Full<Bytes>> {
-    let is_draining = proxy.drain.window().is_some();
-    match (request.method(), request.uri().path()) {
-        (&Method::GET | &Method::HEAD, "/livez") => plain(StatusCode::OK, "alive\n"),
-        (&Method::GET | &Method::HEAD, "/readyz") if is_draining => {
-            plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        }
-        (&Method::GET | &Method::HEAD, "/readyz") => plain(StatusCode::OK, "ready\n"),
-        (&Method::GET | &Method::HEAD, "/metrics") => metrics(proxy),
-        _ => plain(
-            StatusCode::NOT_FOUND,
-            "there are /livez, /readyz and /metrics\n",
-        ),
-    }
-}
-
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    response(
-        status,
-        "text/plain; charset=utf-8",
-        Bytes::from_static(text.as_bytes()),
-    )
-}
-
-fn metrics(proxy: &Proxy) -> Response<Full<Bytes>> {
-    let serving = Rc::clone(&proxy.serving.borrow());
-    let mut by_name: Vec<_> = serving.upstreams.iter().collect();
-    by_name.sort_by_key(|(name, _)| *name);
-    let (mut upstreams, mut endpoints) = (Vec::new(), Vec::new());
-    for (name, upstream) in by_name {
-        let retries = upstream.retries();
-        let done = |reason: Reason| (reason.name(), retries.done(reason));
-        upstreams.push(UpstreamState {
-            upstream: name.clone(),
-            retries: Reason::ALL.map(done).to_vec(),
-            retries_denied: retries.denied(),
+    async fn serve(self, socket: BoundSocket) -> io::Result<()> {
+        let accepting = Accepting::new(socket)?;
+        let desk = Rc::new(Desk {
+            access: access::Access::of(&self.address),
+            metrics: self.metrics,
+            limits: self.limits,
+            workers: Workers(self.workers),
+            served: self.served,
+            stopped: self.stopped,
+            begun_at: Instant::now(),
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
         });
-        for member in upstream.members().iter() {
-            endpoints.push(EndpointState {
-                upstream: name.clone(),
-                endpoint: member.address.to_string(),
-                streams: member.open_streams(),
-                is_up: member.is_up(),
-                ejections: member.ejections(),
-                checks: member.checks(),
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let io = match accepting.accept().await {
+                Ok((io, _)) => io,
+                Err(error) => {
+                    debug!(%error, "An operator's connection could not be accepted.");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return Ok(());
+            };
+            let desk = Rc::clone(&desk);
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let desk = Rc::clone(&desk);
+                async move { Ok::<_, Infallible>(routes::answer(&request, &desk).await) }
+            });
+            tokio::task::spawn_local(async move {
+                let _place = place;
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_LIMIT)
+                    .serve_connection(TokioIo::new(io), service);
+                if let Err(error) = connection.await {
+                    debug!(%error, "An operator's connection broke.");
+                }
             });
         }
     }
-    let memory = MemoryState {
-        allocated_bytes: proxy.limits.allocated_bytes(),
-        budget_bytes: proxy.limits.memory_budget_bytes(),
-    };
-    let text = scrape::text(proxy.metrics.metrics(), upstreams, endpoints, memory);
-    response(StatusCode::OK, scrape::CONTENT_TYPE, text.into())
-}
-
-fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static(content_type);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
-    response
 }

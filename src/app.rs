@@ -7,9 +7,10 @@
 //! [`Running::reload`] builds a whole new generation beside the one at work, and then hands it over.
 
 mod generation;
+mod operators;
 mod worker;
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc, thread, time::SystemTime};
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -17,13 +18,14 @@ use tracing::error;
 
 use self::{
     generation::{Generation, Trace},
+    operators::Operators,
     worker::{Update, Worker},
 };
 use crate::{
+    admin,
     collector::{CollectorError, Collectors},
     config::Config,
     edge::{
-        ListenerAddress,
         listener::{Bound, Offer, WorkerListener},
         socket::{self, BindError, Opened},
     },
@@ -59,8 +61,9 @@ pub struct App {
     metrics: Arc<Metrics>,
     generation: Generation,
     listeners: Vec<Bound>,
-    asked_admin: Option<ListenerAddress>,
     admin: Option<Opened>,
+    asked_admin: Option<admin::Settings>,
+    served: admin::Served,
     compression: Arc<Budget>,
     collectors: Collectors,
     limits: Arc<Limits>,
@@ -76,8 +79,7 @@ pub struct Running {
     /// Earlier generations, until nobody uses them any more.
     traces: Vec<Trace>,
     listeners: Vec<Bound>,
-    asked_admin: Option<ListenerAddress>,
-    admin: Option<Opened>,
+    operators: Operators,
     compression: Arc<Budget>,
     collectors: Collectors,
     limits: Arc<Limits>,
@@ -106,11 +108,14 @@ impl App {
         let mut generation = Generation::build(1, &config, None, &metrics, &limits)?;
         let mut collectors = Collectors::default();
         generation.tracer = collectors.tracer(config.traces.as_ref(), &metrics)?;
+        let served = operators::served(&generation, &config, SystemTime::now());
         let bound = |settings| Bound::open(settings, config.threads, &metrics);
         let listeners = config.listeners.into_iter().map(bound);
         let listeners = listeners.collect::<Result<_, _>>()?;
         let admin = config.admin.as_ref();
-        let admin = admin.map(|address| socket::open(address, 1)).transpose()?;
+        let admin = admin
+            .map(|admin| socket::open(&admin.address, 1))
+            .transpose()?;
         Ok(Self {
             threads: config.threads,
             metrics,
@@ -118,6 +123,7 @@ impl App {
             listeners,
             asked_admin: config.admin,
             admin,
+            served,
             compression,
             collectors,
             limits,
@@ -143,18 +149,18 @@ impl App {
     pub fn start(mut self) -> Result<Running, StartError> {
         let (stop, stopped) = watch::channel(false);
         let generation = Arc::new(self.generation);
-        let mut admin = self.admin.as_mut().and_then(|admin| admin.sockets.pop());
-        let (mut workers, mut updates) = (Vec::new(), Vec::new());
+        let (mut workers, mut updates, mut queries) = (Vec::new(), Vec::new(), Vec::new());
         for (number, opened) in shares(&mut self.listeners, self.threads).enumerate() {
             let (sender, receiver) = mpsc::channel(UPDATES_MAX);
+            let (asked, asking) = mpsc::channel(operators::QUERIES_MAX);
             let worker = Worker {
                 first: Update {
                     generation: Arc::clone(&generation),
                     opened,
                 },
                 metrics: self.metrics.of_worker(number),
-                admin: admin.take(),
                 is_first: number == 0,
+                queries: asking,
                 compression: Arc::clone(&self.compression),
                 limits: Arc::clone(&self.limits),
                 updates: receiver,
@@ -163,7 +169,10 @@ impl App {
             let thread = thread::Builder::new().name(format!("weir-{number}"));
             workers.push(thread.spawn(move || worker.run())?);
             updates.push(sender);
+            queries.push(asked);
         }
+        let mut operators = Operators::new(self.asked_admin, self.admin, self.served);
+        operators.start((&self.metrics, &self.limits), queries, stopped)?;
         Ok(Running {
             stop,
             workers,
@@ -172,8 +181,7 @@ impl App {
             generation,
             traces: Vec::new(),
             listeners: self.listeners,
-            asked_admin: self.asked_admin,
-            admin: self.admin,
+            operators,
             compression: self.compression,
             collectors: self.collectors,
             limits: self.limits,
@@ -197,7 +205,7 @@ impl Running {
         let mut prepared = Vec::new();
         // Several listeners may ask for any port: each keeps one of those that were found.
         let mut is_kept = vec![false; self.listeners.len()];
-        for settings in config.listeners {
+        for settings in config.listeners.clone() {
             let mut old = self.listeners.iter().zip(&is_kept);
             let old = old.position(|(old, is_kept)| !is_kept && old.is_at(&settings.address));
             prepared.push(if let Some(old) = old {
@@ -211,6 +219,7 @@ impl Running {
         let traces = config.traces.as_ref();
         generation.tracer = self.collectors.tracer(traces, &self.metrics)?;
         let mut opened = self.listen(prepared);
+        let served = operators::served(&generation, &config, SystemTime::now());
         self.compression.resize(config.compression_bytes_max);
         self.limits.renew(config.limits);
         self.traces.push(self.generation.trace());
@@ -224,6 +233,7 @@ impl Running {
         }
         self.traces.retain(Trace::is_alive);
         let alive = 1 + self.traces.len();
+        self.operators.update(served);
         self.metrics.reloaded(number, alive);
         Ok(Reloaded {
             generation: number,
@@ -258,7 +268,10 @@ impl Running {
     fn waiting(&self, config: &Config) -> Vec<&'static str> {
         let is_changed = [
             ("process threads", config.threads != self.workers.len()),
-            ("admin address", config.admin != self.asked_admin),
+            (
+                "admin address",
+                !self.operators.is_at(config.admin.as_ref()),
+            ),
         ];
         let changed = is_changed.into_iter().filter(|(_, is_changed)| *is_changed);
         changed.map(|(key, _)| key).collect()
@@ -282,7 +295,8 @@ impl Running {
                 error!("A worker thread panicked; its streams are lost.");
             }
         }
-        drop((self.listeners, self.admin, self.generation));
+        drop((self.listeners, self.generation));
+        self.operators.join();
         self.collectors.end();
     }
 }

@@ -6,6 +6,7 @@
 //! settings that each component defines for itself.
 
 mod address;
+mod admin;
 mod bounds;
 mod bridges;
 mod events;
@@ -18,6 +19,7 @@ mod presets;
 mod routes;
 mod schema;
 mod section;
+mod shown;
 mod traces;
 mod upstreams;
 mod values;
@@ -56,9 +58,13 @@ pub struct Config {
     /// At least one, in the order of the file; no two with the same name.
     pub routes: Vec<route::Settings>,
     /// Where operators ask; `None` is nowhere.
-    pub admin: Option<edge::ListenerAddress>,
+    pub admin: Option<crate::admin::Settings>,
     /// Where traces go; `None` is nowhere.
     pub traces: Option<collector::Settings>,
+    /// The file's name.
+    pub file: String,
+    /// What it says, with presets written out and without secrets.
+    pub shown: serde_json::Value,
 }
 
 /// A configuration, and what had better be said otherwise in its file.
@@ -115,8 +121,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     let compression_bytes_max = process.bytes("compress_memory");
     let limits = bounds::process(&process);
     let trusted_proxies = trusted_proxies(&process).unwrap_or_default();
-    let admin = file.section("admin").text("address", address::listener);
     let traces = traces::read(&file, directory);
+    let admin = admin::read(&file, directory);
     let listeners = listeners::read(&file, directory, &trusted_proxies);
     let upstreams = upstreams::read(&file, directory);
     let mut routes = routes::read(&file, &presets);
@@ -141,6 +147,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
         routes: routes.into_iter().map(|(_, settings)| settings).collect(),
         admin,
         traces,
+        file: path.display().to_string(),
+        shown: shown::without_secrets(text),
     };
     Ok(Loaded { config, warnings })
 }

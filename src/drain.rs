@@ -32,6 +32,15 @@ pub struct Window {
 }
 
 impl Window {
+    /// No time at all: what began is over now.
+    #[must_use]
+    pub fn over(now: Instant) -> Self {
+        Self {
+            begun: now,
+            until: now,
+        }
+    }
+
     /// A moment in the first four fifths of the window, chosen by `fraction` from 0 to 1, so that
     /// clients do not all come back in the same second.
     #[must_use]
@@ -51,10 +60,15 @@ impl Drain {
             begun: now,
             until: now + window,
         }));
-        for (_, waker) in self.wakers.borrow_mut().iter_mut() {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
+        for (_, waker) in self.wakers.borrow().iter() {
+            waker.iter().for_each(Waker::wake_by_ref);
+        }
+    }
+
+    /// Wakes the task at that place alone, where it has been polled there.
+    pub fn wake(&self, place: usize) {
+        if let Some(Some(waker)) = self.wakers.borrow().get(place) {
+            waker.wake_by_ref();
         }
     }
 
@@ -100,14 +114,17 @@ impl Watch {
     /// The window, once the drain has begun; until then the task is woken when it does. Always polled by
     /// the same task: its place is not looked at again for each event.
     pub fn poll(&mut self, cx: &Context<'_>) -> Option<Window> {
-        if let Some(window) = self.drain.window() {
-            return Some(window);
-        }
         if !self.is_placed {
             self.drain.wakers.borrow_mut()[self.key] = Some(cx.waker().clone());
             self.is_placed = true;
         }
-        None
+        self.drain.window()
+    }
+
+    /// Where it is among those who are told, for [`Drain::wake`].
+    #[must_use]
+    pub fn place(&self) -> usize {
+        self.key
     }
 
     /// Whether the window has passed, so that whatever is left is cut.
@@ -165,6 +182,8 @@ mod tests {
         drain.begin(now, Duration::from_secs(10));
         drain.begin(now, Duration::from_secs(99));
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        drain.wake(watch.place());
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
         let window = watch.poll(&cx).expect("the drain has begun");
         assert_eq!(window.until, now + Duration::from_secs(10));
         assert_eq!(window.spread(0.5), now + Duration::from_secs(4));

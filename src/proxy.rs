@@ -16,6 +16,7 @@ mod output;
 mod record;
 pub mod relay;
 mod request;
+pub mod streams;
 mod timers;
 mod tunnel;
 
@@ -35,8 +36,9 @@ use self::{
     ending::{Ending, Fault},
     link::StreamLink,
     negotiate::{Chosen, Plan, Wants},
-    record::{Record, Written},
+    record::Record,
     relay::{Feed, Parts, Relay},
+    streams::{Streams, Written},
 };
 use crate::{
     drain::Drain,
@@ -46,7 +48,7 @@ use crate::{
         self, To,
         table::{Asked, Table},
     },
-    telemetry::{metrics::WorkerMetrics, traces::Tracer},
+    telemetry::traces::Tracer,
     transcode::compress::{Coding, Press},
     upstream::{
         Reply, UpgradeReply, Upstream,
@@ -62,8 +64,8 @@ pub struct Proxy {
     pub drain: Rc<Drain>,
     /// What this worker lends to the stream it polls.
     pub buffers: Rc<Buffers>,
-    /// Where it counts.
-    pub metrics: Rc<WorkerMetrics>,
+    /// The streams that it serves, and where it counts.
+    pub streams: Rc<Streams>,
     /// What this worker compresses streams with.
     pub press: Rc<Press>,
     /// What all workers' streams are held to.
@@ -115,7 +117,7 @@ impl Proxy {
         link: Rc<StreamLink>,
         trusted: Arc<[IpNet]>,
     ) -> Result<Response<ResponseBody>, Infallible> {
-        let mut record = request::record(&request, &link, Instant::now(), &self.metrics);
+        let mut record = request::record(&request, &link, Instant::now(), &self.streams);
         let tracer = self.serving.borrow().tracer.clone();
         record.trace = tracer.and_then(|tracer| tracer.begin(request.headers_mut()));
         Ok(match self.ask(request, link, &trusted, &mut record).await {
@@ -138,7 +140,7 @@ impl Proxy {
         link: &StreamLink,
         refusal: &Refusal,
     ) -> Response<ResponseBody> {
-        let record = request::record(request, link, Instant::now(), &self.metrics);
+        let record = request::record(request, link, Instant::now(), &self.streams);
         refuse(refusal, record)
     }
 
@@ -151,7 +153,7 @@ impl Proxy {
     ) -> Result<Outcome, Refusal> {
         let host = request::check(&request)?;
         let (route, upstream) = self.find(&request, &host)?;
-        record.route = Some(Arc::clone(&route));
+        record.set_route(Arc::clone(&route));
         let peer = &link.connection.peer;
         link.keep(admission::admit(&request, &route, peer, trusted)?);
         let wants = Wants::of(request.method(), request.headers());
@@ -252,7 +254,7 @@ impl Proxy {
             }
             Err(source) => (source, None, None),
         };
-        record.status = Some(head.status);
+        record.status.set(Some(head.status));
         record.answered(endpoint);
         let feed = match source {
             Some(source) => Feed::Open(source),
@@ -277,7 +279,7 @@ impl Proxy {
         exchange: &Exchange,
         chosen: Chosen,
         answer: Answer,
-        mut record: Record,
+        record: Record,
     ) -> Response<ResponseBody> {
         let (mut head, ()) = Response::new(()).into_parts();
         headers::converted(&mut head.headers, chosen.media_type);
@@ -291,7 +293,7 @@ impl Proxy {
                 .map_err(|refusal| Fault::new(Ending::UpstreamError, refusal.detail))?;
             open_late(&route.policy, &wants, chosen, reply)
         };
-        record.status = Some(head.status);
+        record.status.set(Some(head.status));
         let feed = Feed::Awaited(Box::pin(opened));
         let policy = &exchange.route.policy;
         let heartbeats =
@@ -305,10 +307,10 @@ impl Proxy {
         exchange: &Exchange,
         feed: Feed,
         conversion: Option<Conversion>,
-        mut record: Record,
+        record: Record,
     ) -> Relay {
         if let Some(conversion) = &conversion {
-            record.to = Written::Events(conversion.output);
+            record.write(Written::Events(conversion.output));
         }
         let heartbeat = &exchange.route.policy.heartbeat;
         let has_heartbeats =
@@ -407,7 +409,7 @@ fn blame(refusal: Refusal, upload: &UploadWatch) -> Refusal {
 
 fn refuse(refusal: &Refusal, mut record: Record) -> Response<ResponseBody> {
     let mut response = refusal.response();
-    record.status = Some(response.status());
+    record.status.set(Some(response.status()));
     record.ending = Ending::Refused(refusal.kind);
     let is_doubtful = matches!(refusal.kind, Kind::BadRequest | Kind::NotImplemented);
     if is_doubtful && !record.is_http2() {
@@ -423,6 +425,6 @@ fn refuse(refusal: &Refusal, mut record: Record) -> Response<ResponseBody> {
             .insert(header::CONTENT_LENGTH, length);
         return response.map(|_| ResponseBody::empty());
     }
-    record.bytes = response.body().len() as u64;
+    record.bytes.set(response.body().len() as u64);
     response.map(ResponseBody::whole)
 }

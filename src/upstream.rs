@@ -44,7 +44,7 @@ pub use self::{
     },
     shared::{Members, Shared},
 };
-use self::{endpoint::Endpoint, key::Key, retry::Retries, source::Scratch};
+use self::{endpoint::Endpoint, key::Key, source::Scratch};
 use crate::balance;
 
 /// One worker's view of an upstream.
@@ -86,18 +86,6 @@ impl Upstream {
             return None;
         }
         settings.hash_by.iter().find_map(|by| by.key(request, peer))
-    }
-
-    /// The endpoints as they are now, as all workers know them.
-    #[must_use]
-    pub fn members(&self) -> Members {
-        self.shared.members()
-    }
-
-    /// How often another endpoint was asked.
-    #[must_use]
-    pub fn retries(&self) -> &Retries {
-        &self.shared.retries
     }
 
     /// Whether this is a view of that upstream.

@@ -13,11 +13,14 @@ use tracing::{error, info};
 
 use super::generation::Generation;
 use crate::{
-    admin,
     drain::Drain,
-    edge::{listener::WorkerListener, socket::BoundSocket},
+    edge::listener::WorkerListener,
     limits::Limits,
-    proxy::{Proxy, Serving, body::Buffers},
+    proxy::{
+        Proxy, Serving,
+        body::Buffers,
+        streams::{Query, Streams},
+    },
     telemetry::metrics::WorkerMetrics,
     transcode::compress::{Budget, Press},
     upstream::{Checks, Upstream},
@@ -30,9 +33,10 @@ const SWEEP: Duration = Duration::from_secs(5);
 pub(super) struct Worker {
     pub(super) first: Update,
     pub(super) metrics: WorkerMetrics,
-    pub(super) admin: Option<BoundSocket>,
     /// Whether this worker does what one does for all: it checks endpoints, and tends the limits.
     pub(super) is_first: bool,
+    /// What operators ask of its streams.
+    pub(super) queries: mpsc::Receiver<Query>,
     pub(super) compression: Arc<Budget>,
     pub(super) limits: Arc<Limits>,
     pub(super) updates: mpsc::Receiver<Update>,
@@ -66,7 +70,7 @@ impl Worker {
             serving: RefCell::new(Rc::new(serving)),
             drain: Rc::clone(&drain),
             buffers,
-            metrics: Rc::new(self.metrics),
+            streams: Streams::new(self.metrics, Rc::clone(&drain)),
             press: Rc::new(Press::new(self.compression)),
             limits: Arc::clone(&self.limits),
         });
@@ -78,9 +82,7 @@ impl Worker {
         }
         let mut window = self.first.generation.drain;
         let mut accepting = accept(self.first.opened, &proxy);
-        if let Some(socket) = self.admin {
-            spawn(admin::serve(socket, Rc::clone(&proxy)));
-        }
+        tokio::task::spawn_local(Rc::clone(&proxy.streams).answer(self.queries));
         tokio::task::spawn_local(sweep(Rc::clone(&proxy)));
         if self.is_first {
             tokio::task::spawn_local(tend(self.limits));

@@ -36,7 +36,19 @@ pub(crate) static PROCESS: Schema = Schema {
 
 pub(crate) static ADMIN: Schema = Schema {
     title: "[admin]",
-    keys: &[ADDRESS],
+    keys: &[
+        ADDRESS,
+        key(
+            "token",
+            Kind::Text("from 16 to 512 visible ASCII characters"),
+        )
+        .secret(),
+        key(
+            "token_file",
+            Kind::Text("the path of a file that holds a token"),
+        ),
+        key("tap", Kind::Value("true or false")).or("false"),
+    ],
 };
 
 pub(crate) static TRACES: Schema = Schema {
@@ -212,7 +224,9 @@ pub(crate) static WEBSOCKET: Schema = Schema {
             "subprotocol",
             Kind::Text(r#"a name such as "graphql-transport-ws""#),
         ),
-        key("send", Kind::List("a list of text messages")).or("[]"),
+        key("send", Kind::List("a list of text messages"))
+            .or("[]")
+            .secret(),
     ],
 };
 
@@ -271,7 +285,8 @@ pub(crate) static ROUTE: Schema = Schema {
         key(
             "headers",
             Kind::Entries(r#"a table of fields and their values, such as { x-version = "2" }"#),
-        ),
+        )
+        .secret(),
         key("upstream", Kind::Text("the name of an [upstream.NAME]")).required(),
         key("from", Kind::Text(r#""auto" or the name of a framing"#)).or(r#""auto""#),
         key(

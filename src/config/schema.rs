@@ -15,6 +15,8 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) presence: Presence,
+    /// Whether its value, or each under it, is told to nobody.
+    pub(crate) is_secret: bool,
 }
 
 /// What the value of a key must be.
@@ -134,6 +136,14 @@ impl Key {
         }
     }
 
+    /// What is written there, as messages show it.
+    pub(crate) fn shown(&self, written: impl FnOnce() -> String) -> String {
+        if self.is_secret {
+            return "not shown here".to_owned();
+        }
+        written()
+    }
+
     pub(super) const fn required(mut self) -> Self {
         self.presence = Presence::Required;
         self
@@ -141,6 +151,11 @@ impl Key {
 
     pub(super) const fn or(mut self, default: &'static str) -> Self {
         self.presence = Presence::Default(default);
+        self
+    }
+
+    pub(super) const fn secret(mut self) -> Self {
+        self.is_secret = true;
         self
     }
 
@@ -162,6 +177,7 @@ pub(super) const fn key(name: &'static str, kind: Kind) -> Key {
         name,
         kind,
         presence: Presence::Optional,
+        is_secret: false,
     }
 }
 

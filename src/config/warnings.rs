@@ -68,12 +68,19 @@ fn process(file: &Section<'_>, warnings: &mut Vec<Remark>) {
     }
     trusts_everyone(&process, warnings);
     let admin = file.section("admin");
+    let has_token = admin.value("token").or(admin.value("token_file")).is_some();
     if let Some(ListenerAddress::Tcp(address)) = admin.text("address", address::listener)
         && !address.ip().is_loopback()
+        && !has_token
     {
-        let message = "address is open to other machines, and asks for no password; write \
-                       \"127.0.0.1\" before the port, or keep strangers off by a firewall";
+        let message = "address can be reached from other machines, so without a token only /livez, \
+                       /readyz and /metrics are there; set token_file for the rest, or write \
+                       \"127.0.0.1\" before the port";
         warnings.push(admin.remark("address", message));
+    }
+    if admin.value("token").is_some() && admin.value("token_file").is_some() {
+        let message = "token is not used, as token_file stands beside it; take it out";
+        warnings.push(admin.remark("token", message));
     }
 }
 

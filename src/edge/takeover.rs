@@ -145,7 +145,10 @@ impl Takeover {
         for _ in 0..TURNS_MAX {
             if self.is_begun && self.is_unsent() {
                 match self.poll_unsent(cx, &mut connection.transport) {
-                    Poll::Ready(Ok(())) => connection.link.end_turn(false),
+                    Poll::Ready(Ok(())) => {
+                        connection.link.end_turn(false);
+                        self.relay.unsent(0);
+                    }
                     Poll::Ready(Err(_)) => return Poll::Ready(Done::End(End::Gone)),
                     Poll::Pending => return self.poll_blocked(cx, connection).map(Done::End),
                 }
@@ -272,6 +275,7 @@ impl Takeover {
     fn poll_blocked(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<End> {
         let view = connection.transport.end_turn();
         connection.link.end_turn(true);
+        self.relay.unsent(self.unsent.len() - self.sent_bytes);
         self.relay.link().drive(cx);
         if connection.transport.poll_is_gone(cx) {
             return Poll::Ready(End::Gone);

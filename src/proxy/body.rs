@@ -127,6 +127,11 @@ impl Stream {
         }
         let polled = self.poll_relay(cx);
         self.is_given = matches!(polled, Poll::Ready(Some(Ok(_))));
+        let given = match &polled {
+            Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len),
+            Poll::Ready(_) | Poll::Pending => 0,
+        };
+        self.relay.unsent(given);
         let gave_at = self.is_given.then(Instant::now);
         self.relay.link().polled(gave_at);
         polled

@@ -24,6 +24,8 @@ pub(super) enum Ending {
     BadFraming,
     /// We are stopping.
     Drained,
+    /// An operator has closed it.
+    Closed,
     /// The client left first.
     ClientGone,
     /// The client took nothing for too long.
@@ -54,6 +56,7 @@ impl Ending {
             Self::RecordTooLarge => "record_too_large",
             Self::BadFraming => "bad_framing",
             Self::Drained => "drained",
+            Self::Closed => "closed",
             Self::ClientGone => "client_gone",
             Self::ClientStalled => "client_stalled",
             Self::Refused(kind) => kind.code(),

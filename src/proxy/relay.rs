@@ -142,7 +142,7 @@ impl Parts {
     fn terms(&self, window: Option<Window>) -> Terms<'_> {
         Terms {
             policy: &self.route.policy,
-            begun_at: self.record.begun_at(),
+            begun_at: self.record.begun_at,
             window,
         }
     }
@@ -150,7 +150,7 @@ impl Parts {
 
 impl Relay {
     pub(super) fn new(mut parts: Parts, now: Instant) -> Self {
-        parts.record.begin();
+        parts.record.begin(&parts.watch);
         let mut timers = Timers::new(parts.has_heartbeats, now);
         parts.link.limit_writes(parts.route.policy.timeouts.write);
         if let Feed::Open(source) = &parts.feed {
@@ -241,8 +241,7 @@ impl Relay {
     pub fn poll_more(&mut self, cx: &mut Context<'_>, write: &mut Write<'_>) -> Poll<Given> {
         if matches!(self.phase, Phase::Flowing) && self.is_dry {
             let before = write.out.len();
-            let is_converted = self.parts.transcoder.is_some();
-            let window = is_converted.then(|| self.parts.watch.poll(cx)).flatten();
+            let window = self.window(cx);
             ready!(self.poll_silence(cx, window, write.out));
             if write.out.len() > before {
                 return self.given(write.out, before);
@@ -253,6 +252,7 @@ impl Relay {
 
     /// Makes what was appended since `before` what the client gets.
     fn given(&mut self, out: &mut Vec<u8>, before: usize) -> Poll<Given> {
+        self.parts.record.show(&out[before..]);
         self.compress(out, before);
         self.keep_last_byte(out);
         self.count(out.len() - before)
@@ -273,7 +273,7 @@ impl Relay {
         if self.parts.transcoder.is_none() {
             return self.poll_passing(cx, write);
         }
-        let window = self.parts.watch.poll(cx);
+        let window = self.window(cx);
         if let Some(alarm) = self.timers.overdue(self.parts.terms(window)) {
             self.sound(alarm, write.out);
             return Poll::Ready(());
@@ -349,6 +349,11 @@ impl Relay {
     }
 
     fn poll_passing(&mut self, cx: &mut Context<'_>, write: &mut Write<'_>) -> Poll<()> {
+        let window = self.window(cx);
+        if window.is_some() {
+            self.drained(write.out);
+            return Poll::Ready(());
+        }
         let before = write.out.len();
         let limit = write.limit - before;
         let filled = if let Some(held) = self.held.take() {
@@ -363,7 +368,7 @@ impl Relay {
             filled
         };
         match filled {
-            Poll::Pending => return self.poll_silence(cx, None, write.out),
+            Poll::Pending => return self.poll_silence(cx, window, write.out),
             Poll::Ready(Ok(Fill::Scratch(_))) => {}
             Poll::Ready(Ok(Fill::Bytes(mut chunk))) => {
                 write
@@ -381,7 +386,7 @@ impl Relay {
             }
         }
         let passed = (write.out.len() - before) as u64;
-        if self.length == NonZeroU64::new(self.parts.record.bytes + passed) {
+        if self.length == NonZeroU64::new(self.parts.record.bytes.get() + passed) {
             self.end_by_length(cx, write.scratch);
         }
         Poll::Ready(())

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use super::{
     headers,
     link::{Peer, StreamLink},
-    record::{Asked, Record},
+    record::Record,
+    streams::{Asked, Streams},
 };
 use crate::{
     error::{Kind, Refusal},
     route::Policy,
-    telemetry::metrics::WorkerMetrics,
     upstream::upload::Upload,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn record(
     request: &Request<Incoming>,
     link: &StreamLink,
     now: Instant,
-    metrics: &Rc<WorkerMetrics>,
+    streams: &Rc<Streams>,
 ) -> Record {
     let host = authority(request.uri()).or_else(|| host_field(request).next().flatten());
     let asked = Asked {
@@ -33,7 +33,7 @@ pub(super) fn record(
         version: request.version(),
     };
     let peer = link.connection.peer.address;
-    Record::new(asked, peer, now, Rc::clone(metrics))
+    Record::new(asked, peer, now, Rc::clone(streams))
 }
 
 /// The host that the request asks for, where the request is sound.

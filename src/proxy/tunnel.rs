@@ -1,6 +1,6 @@
 //! How does an upgraded connection (WebSocket and others) cross the proxy?
 
-use std::rc::Rc;
+use std::{future::poll_fn, rc::Rc, task::Poll};
 
 use http::{Response, StatusCode, header, response};
 use hyper::upgrade::OnUpgrade;
@@ -9,11 +9,7 @@ use tokio::io::copy_bidirectional;
 use tracing::debug;
 
 use super::{
-    body::ResponseBody,
-    ending::Ending,
-    headers,
-    link::StreamLink,
-    record::{Record, Written},
+    body::ResponseBody, ending::Ending, headers, link::StreamLink, record::Record, streams::Written,
 };
 use crate::{
     drain,
@@ -45,15 +41,16 @@ pub(super) fn open(
     if let Some(protocol) = protocol {
         headers::upgrade_to(&mut head.headers, protocol);
     }
-    record.to = Written::Tunnel;
-    record.status = Some(StatusCode::SWITCHING_PROTOCOLS);
+    record.write(Written::Tunnel);
+    record.status.set(Some(StatusCode::SWITCHING_PROTOCOLS));
     record.answered(lease.endpoint());
-    record.begin();
+    record.begin(&watch);
     record.log_start();
     tokio::task::spawn_local(async move {
         // Moved in whole: what it says is logged when the tunnel ends.
         let mut record = record;
-        let (_lease, _watch, _link) = (lease, watch, link);
+        let (_lease, _link) = (lease, link);
+        let mut watch = watch;
         let client = match client.await {
             Ok(client) => client,
             Err(error) => {
@@ -63,16 +60,28 @@ pub(super) fn open(
             }
         };
         let mut client = TokioIo::new(client);
-        record.ending = match copy_bidirectional(&mut client, &mut upstream).await {
-            Ok((_, to_client)) => {
-                record.bytes = to_client;
-                Ending::Complete
+        let closed = poll_fn(|cx| {
+            // Its place among those that are woken is all that a tunnel has to do with a drain.
+            let _ = watch.poll(cx);
+            if record.is_closed.get() {
+                return Poll::Ready(());
             }
-            Err(error) => {
-                debug!(%error, "A tunnel was cut.");
-                Ending::UpstreamTruncated
-            }
+            Poll::Pending
+        });
+        let ending = tokio::select! {
+            copied = copy_bidirectional(&mut client, &mut upstream) => match copied {
+                Ok((_, to_client)) => {
+                    record.bytes.set(to_client);
+                    Ending::Complete
+                }
+                Err(error) => {
+                    debug!(%error, "A tunnel was cut.");
+                    Ending::UpstreamTruncated
+                }
+            },
+            () = closed => Ending::Closed,
         };
+        record.ending = ending;
     });
     Response::from_parts(head, ResponseBody::empty())
 }

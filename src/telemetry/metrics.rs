@@ -7,6 +7,7 @@ mod histogram;
 pub mod listener;
 mod process;
 pub mod scrape;
+pub mod summary;
 pub mod upstream;
 
 use std::{
@@ -163,6 +164,12 @@ impl WorkerMetrics {
     #[must_use]
     pub fn lane<'a>(&'a self, route: Option<&'a RouteMetrics>) -> Option<&'a Lane> {
         route.unwrap_or(&self.metrics.unrouted).0.get(self.worker)
+    }
+
+    /// The worker's number.
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        self.worker
     }
 
     /// All counts.

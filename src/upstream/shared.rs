@@ -54,6 +54,18 @@ impl Shared {
         })
     }
 
+    /// The name in `[upstream.NAME]`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// How often another endpoint was asked.
+    #[must_use]
+    pub fn retries(&self) -> &Retries {
+        &self.retries
+    }
+
     /// Whether the other would do just the same.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

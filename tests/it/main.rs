@@ -8,6 +8,7 @@
     reason = "tests fail by panicking, and are their own documentation"
 )]
 
+mod admin;
 mod bombs;
 mod compressed;
 mod compressing;

@@ -50,13 +50,13 @@ impl Section<'_> {
     ) -> Option<T> {
         self.read(name, |value| {
             let text = value.get_ref().as_str().ok_or_else(|| {
-                format!(
-                    "is {}; it must be {}",
-                    self.written(value),
-                    self.key(name).allowed()
-                )
+                let written = self.key(name).shown(|| self.written(value));
+                format!("is {written}; it must be {}", self.key(name).allowed())
             })?;
-            parse(text).map_err(|reason| format!("is {}; {reason}", values::shown(text)))
+            parse(text).map_err(|reason| {
+                let written = self.key(name).shown(|| values::shown(text));
+                format!("is {written}; {reason}")
+            })
         })
     }
 

@@ -19,6 +19,7 @@ fn load(text: &str) -> Loaded {
     for name in ["cert.pem", "key.pem", "ca.pem"] {
         fs::write(directory.path().join(name), "").unwrap();
     }
+    fs::write(directory.path().join("admin-token"), "0123456789abcdef\n").unwrap();
     parse(text, &directory.path().join("proxy.toml")).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
@@ -44,7 +45,14 @@ fn loads_as_it_stands() {
 fn loads_with_every_key() {
     let loaded = load(&uncommented());
     assert_eq!(loaded.config.listeners.len(), 2);
-    assert!(loaded.config.admin.is_some());
+    assert!(
+        loaded
+            .config
+            .admin
+            .is_some_and(|admin| admin.token.is_some())
+    );
+    let mut warnings = loaded.warnings.iter();
+    assert!(warnings.any(|warning| warning.message.contains("token_file stands beside it")));
 }
 
 /// Each key of the table stands in the example with its default and its bounds.

@@ -1,9 +1,13 @@
 //! What does a stream say in silence, and at its end?
 
+use std::task::Context;
+
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::{Feed, Phase, Relay};
 use crate::{
+    drain::Window,
     proxy::{
         ending::{Ending, Fault},
         timers::Alarm,
@@ -35,11 +39,34 @@ impl Relay {
         self.parts.record.count_heartbeat();
     }
 
-    fn drained(&mut self, out: &mut Vec<u8>) {
-        if let Some(transcoder) = &self.parts.transcoder {
-            transcoder.retry(fastrand::u64(DRAINED_RETRY_MS), out);
+    /// The time that the stream has to end in: all streams' share of a drain, or none where an operator
+    /// has closed this one. What passes as it is takes no part in a drain, for it has no events to end at.
+    pub(super) fn window(&mut self, cx: &Context<'_>) -> Option<Window> {
+        let window = self.parts.watch.poll(cx);
+        if self.parts.record.is_closed.get() {
+            return Some(Window::over(Instant::now()));
         }
-        self.end(Ending::Drained, None);
+        window.filter(|_| self.parts.transcoder.is_some())
+    }
+
+    /// Ends the stream because we stop, or an operator wants it.
+    pub(super) fn drained(&mut self, out: &mut Vec<u8>) {
+        let ending = if self.parts.record.is_closed.get() {
+            Ending::Closed
+        } else {
+            Ending::Drained
+        };
+        let Some(transcoder) = &self.parts.transcoder else {
+            return self.close(ending, None, true);
+        };
+        transcoder.retry(fastrand::u64(DRAINED_RETRY_MS), out);
+        self.end(ending, None);
+    }
+
+    /// Says how much is ready that the client has not taken, in bytes.
+    pub fn unsent(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.parts.record.unsent_bytes.set(bytes);
     }
 
     pub(super) fn end(&mut self, ending: Ending, trailers: Option<HeaderMap>) {

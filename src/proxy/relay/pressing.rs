@@ -15,7 +15,7 @@ impl Relay {
     /// be compressed, which takes its time.
     #[must_use]
     pub fn is_turn_over(&self) -> bool {
-        self.parts.compressor.is_some() && !self.is_dry && self.parts.record.bytes > 0
+        self.parts.compressor.is_some() && !self.is_dry && self.parts.record.bytes.get() > 0
     }
 
     /// How much may be gathered for one write, in bytes.

@@ -10,7 +10,7 @@ use crate::{
     drain::Drain,
     proxy::{
         link::{ConnectionLink, Peer},
-        record::Asked,
+        streams::{Asked, Streams},
     },
     route::{From, Limits, PathPattern, Policy, Rewrite, Timeouts, To},
     telemetry::metrics::{Metrics, listener::ListenerMetrics},
@@ -101,19 +101,19 @@ fn relay(connection: &Rc<ConnectionLink>, source: impl Source + 'static) -> Rela
     let now = Instant::now();
     let ndjson = framing::by_name("ndjson").unwrap();
     let turn = Turn::new(ndjson, &sse::OUTPUT, 1024);
+    let drain = Rc::new(Drain::default());
+    let streams = Streams::new(
+        Metrics::new(1, Budget::new(0)).of_worker(0),
+        Rc::clone(&drain),
+    );
     let parts = Parts {
         feed: Feed::Open(Rc::new(RefCell::new(source))),
         has_heartbeats: true,
         transcoder: Some(Transcoder::new(&turn, &route.policy.event)),
         route: Arc::new(route),
         link: StreamLink::new(Rc::clone(connection)),
-        watch: Rc::new(Drain::default()).watch(),
-        record: Record::new(
-            asked,
-            None,
-            now,
-            Rc::new(Metrics::new(1, Budget::new(0)).of_worker(0)),
-        ),
+        watch: drain.watch(),
+        record: Record::new(asked, None, now, streams),
         lease: None,
         compressor: None,
     };
@@ -145,7 +145,7 @@ async fn a_heartbeat_waits_for_a_client_that_takes_bytes() {
     connection.end_turn(false);
     advance(Duration::from_secs(1)).await;
     assert_eq!(look(&mut relay).await.as_deref(), Some(&b":\n"[..]));
-    assert_eq!(relay.parts.record.heartbeats(), 2);
+    assert_eq!(relay.parts.record.heartbeats.get(), 2);
 }
 
 /// Compressing takes its time: little is taken at once, and then others have their turn.
@@ -172,7 +172,7 @@ async fn a_compressed_stream_that_always_has_more_gives_way() {
         let event_bytes = "data: \n\n".len() + RECORD.len() - 1;
         assert_eq!(
             plain.len() / event_bytes,
-            usize::try_from(relay.parts.record.events).unwrap()
+            usize::try_from(relay.parts.record.events.get()).unwrap()
         );
         let most = if is_compressed {
             COMPRESSED_BYTES_MAX

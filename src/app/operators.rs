@@ -1,0 +1,97 @@
+//! Who answers operators, and what of?
+
+use std::{io, sync::Arc, thread, time::SystemTime};
+
+use tokio::sync::{mpsc, watch};
+use tracing::error;
+
+use super::generation::Generation;
+use crate::{
+    admin::{Admin, Served, Settings},
+    config::Config,
+    edge::socket::Opened,
+    limits::Limits,
+    proxy::streams::Query,
+    telemetry::metrics::Metrics,
+};
+
+/// How many questions may wait for a worker that is busy.
+pub(super) const QUERIES_MAX: usize = 32;
+
+/// The thread of the admin listener, and what it answers from.
+pub(super) struct Operators {
+    /// What the file said of it at first.
+    asked: Option<Settings>,
+    opened: Option<Opened>,
+    served: watch::Sender<Arc<Served>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// What operators are told of a generation.
+pub(super) fn served(generation: &Generation, config: &Config, now: SystemTime) -> Served {
+    let admin = config.admin.as_ref();
+    Served {
+        generation: generation.table.number,
+        loaded_at: now,
+        file: config.file.clone(),
+        config: config.shown.clone(),
+        upstreams: generation.upstreams.clone(),
+        token: admin.and_then(|admin| admin.token.clone()),
+        has_taps: admin.is_some_and(|admin| admin.has_taps),
+    }
+}
+
+impl Operators {
+    pub(super) fn new(asked: Option<Settings>, opened: Option<Opened>, served: Served) -> Self {
+        Self {
+            asked,
+            opened,
+            served: watch::Sender::new(Arc::new(served)),
+            thread: None,
+        }
+    }
+
+    /// Answers from here on, where the file asks for that.
+    pub(super) fn start(
+        &mut self,
+        (metrics, limits): (&Arc<Metrics>, &Arc<Limits>),
+        workers: Vec<mpsc::Sender<Query>>,
+        stopped: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let socket = self.opened.as_mut().and_then(|opened| opened.sockets.pop());
+        let (Some(settings), Some(socket)) = (&self.asked, socket) else {
+            return Ok(());
+        };
+        let admin = Admin {
+            address: settings.address.clone(),
+            metrics: Arc::clone(metrics),
+            limits: Arc::clone(limits),
+            workers,
+            served: self.served.subscribe(),
+            stopped,
+        };
+        let thread = thread::Builder::new().name("weir-admin".to_owned());
+        self.thread = Some(thread.spawn(move || admin.run(socket))?);
+        Ok(())
+    }
+
+    /// Answers from what is at work now.
+    pub(super) fn update(&self, served: Served) {
+        self.served.send_replace(Arc::new(served));
+    }
+
+    /// Whether the admin listener is where these settings want it.
+    pub(super) fn is_at(&self, settings: Option<&Settings>) -> bool {
+        let address = |settings: &Settings| settings.address.clone();
+        self.asked.as_ref().map(address) == settings.map(address)
+    }
+
+    /// Ends with the process: until here operators have had their answers.
+    pub(super) fn join(self) {
+        drop(self.served);
+        let joined = self.thread.map(thread::JoinHandle::join);
+        if joined.is_some_and(|joined| joined.is_err()) {
+            error!("The admin listener's thread panicked.");
+        }
+    }
+}
