@@ -3,7 +3,7 @@
 //! [`App::bind`] builds everything that can fail and opens every socket; [`App::start`] starts the
 //! workers. Each worker is one thread with its own runtime, sockets and pools, and its tasks never
 //! leave it; between the workers there are only the routes, the upstreams' loads and health, what counts
-//! against the limits, what compressed streams may hold and the word to stop.
+//! against the limits, what compressed streams may hold, what operators ask and the word to stop.
 //! [`Running::reload`] builds a whole new generation beside the one at work, and then hands it over.
 
 mod generation;

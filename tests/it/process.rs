@@ -143,6 +143,11 @@ async fn it_listens_streams_and_ends_on_sigterm() {
     let (begins, ends) = (of("Stream begins."), of("Stream ends."));
     assert_eq!((begins.len(), ends.len()), (1, 1), "{errors}");
     let end = ends[0];
+    assert!(
+        end["stream"].as_str().is_some_and(|id| id.contains('-')),
+        "{end}"
+    );
+    assert_eq!(begins[0]["stream"], end["stream"]);
     for (field, value) in [
         ("route", "test"),
         ("upstream", "test"),
