@@ -65,6 +65,7 @@ async fn the_page_is_sent_what_is_open_and_what_has_ended() {
     assert_eq!(one["endings"].as_array().unwrap().len(), 0);
     upstream.end().await;
     client.chunks_to_end().await;
+    drop(upstream);
     let lost = Client::get(weir.address(), "/b", "").await;
     drop(backend.answer("HTTP/1.1 nonsense\r\n\r\n").await);
     let two = picture_until(&mut watcher, |picture| {
