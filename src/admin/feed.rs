@@ -47,7 +47,7 @@ pub(super) fn open(parameters: Parameters, desk: &Rc<Desk>) -> Response<Body> {
             }
             let picture = picture(&parameters, &desk).await;
             let event = Bytes::from(format!("data: {picture}\n\n"));
-            if sender.send(event).await.is_err() {
+            if reply::give(&sender, event).await.is_err() {
                 return;
             }
         }

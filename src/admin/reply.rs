@@ -4,13 +4,14 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 /// The body of a response.
 pub(super) enum Body {
@@ -76,6 +77,19 @@ pub(super) fn done() -> Response<Body> {
     response
 }
 
+/// The watcher has left, or takes nothing.
+#[derive(Debug)]
+pub(super) struct Left;
+
+/// Gives a watcher its next piece: one that takes nothing for too long loses its place to others.
+pub(super) async fn give(pieces: &mpsc::Sender<Bytes>, piece: Bytes) -> Result<(), Left> {
+    let given = timeout(TAKE_LIMIT, pieces.send(piece)).await;
+    given.map_err(|_| Left)?.map_err(|_| Left)
+}
+
+/// How long a watcher may take nothing.
+const TAKE_LIMIT: Duration = Duration::from_secs(30);
+
 /// Events as they come.
 pub(super) fn events(pieces: mpsc::Receiver<Bytes>) -> Response<Body> {
     let mut response = guarded("text/event-stream", Body::Live(pieces));
@@ -98,4 +112,18 @@ fn guarded(content_type: &'static str, body: Body) -> Response<Body> {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watcher_that_takes_nothing_loses_its_place() {
+        let (pieces, mut taken) = mpsc::channel(1);
+        assert!(give(&pieces, Bytes::from_static(b"1")).await.is_ok());
+        assert!(give(&pieces, Bytes::from_static(b"2")).await.is_err());
+        assert_eq!(taken.recv().await.as_deref(), Some(&b"1"[..]));
+        assert!(give(&pieces, Bytes::from_static(b"3")).await.is_ok());
+    }
 }

@@ -17,7 +17,7 @@ use tracing::info;
 use super::{
     Desk, feed,
     query::Parameters,
-    reply::{self, Body},
+    reply::{self, Body, Left, give},
     streams,
 };
 use crate::proxy::streams::{Piece, Query, StreamId, Tapped, Tapping, tap};
@@ -56,18 +56,15 @@ pub(super) async fn open(id: StreamId, parameters: &Parameters, desk: &Rc<Desk>)
     reply::events(pieces)
 }
 
-async fn copy(
-    mut tapping: Tapping,
-    sender: mpsc::Sender<Bytes>,
-) -> Result<(), mpsc::error::SendError<Bytes>> {
-    sender.send(Bytes::from_static(b": tapped\n\n")).await?;
+async fn copy(mut tapping: Tapping, sender: mpsc::Sender<Bytes>) -> Result<(), Left> {
+    give(&sender, Bytes::from_static(b": tapped\n\n")).await?;
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = 0;
     loop {
         tokio::select! {
             piece = tapping.pieces.recv() => match piece {
-                Some(piece) => sender.send(event(&piece)).await?,
+                Some(piece) => give(&sender, event(&piece)).await?,
                 None => break,
             },
             _ = ticks.tick() => {}
@@ -76,19 +73,18 @@ async fn copy(
         let missed = tapping.missed.load(Relaxed);
         if missed > told {
             told = missed;
-            let event = format!(
-                "event: tap-missed\ndata: {}\n\n",
-                json!({ "missed": missed })
-            );
-            sender.send(event.into()).await?;
+            let missed = json!({ "missed": missed });
+            give(
+                &sender,
+                format!("event: tap-missed\ndata: {missed}\n\n").into(),
+            )
+            .await?;
         }
     }
     let ending = tapping.ended.await.ok();
     let missed = tapping.missed.load(Relaxed);
     let end = json!({ "ending": ending, "missed": missed });
-    sender
-        .send(format!("event: tap-end\ndata: {end}\n\n").into())
-        .await
+    give(&sender, format!("event: tap-end\ndata: {end}\n\n").into()).await
 }
 
 /// The copy as it goes out; comments stay comments.

@@ -34,7 +34,11 @@ pub fn run(args: &DemoArgs, output: &mut impl Write, errors: &mut impl Write) ->
     match config::parse(&text, Path::new("(demo)")) {
         Ok(loaded) => serve(loaded.config, None, errors, |addresses| {
             let found = addresses.first().and_then(|address| address.parse().ok());
-            let _ = write!(output, "{}", what_to_try(found.unwrap_or(args.address)));
+            let admin = addresses
+                .last()
+                .and_then(|last| last.strip_prefix("admin="));
+            let text = what_to_try(found.unwrap_or(args.address), admin.unwrap_or_default());
+            let _ = output.write_all(text.as_bytes());
             let _ = output.flush();
         }),
         Err(faults) => {
@@ -52,6 +56,10 @@ pub fn config_text(address: SocketAddr, backend: SocketAddr) -> String {
     format!(
         r#"[process]
 drain = "1s"
+
+[admin]
+address = "127.0.0.1:0"
+tap = true                # the streams say nothing that is not public
 
 [[listener]]
 address = "{address}"
@@ -98,9 +106,9 @@ to = "as-is"
     )
 }
 
-/// What to tell the user once the proxy accepts connections at `address`.
+/// What to tell the user once the proxy accepts connections at `address`, and operators' at `admin`.
 #[must_use]
-pub fn what_to_try(address: SocketAddr) -> String {
+pub fn what_to_try(address: SocketAddr, admin: &str) -> String {
     let base = format!("http://{}", reachable(address));
     format!(
         "\
@@ -112,6 +120,7 @@ Weir stands in front of a backend that speaks newline-delimited JSON. Read it as
   curl -N {base}/broken    # a backend that is cut off: the last event says so
 
 All four in a browser: {base}/
+What operators see of them: http://{admin}/
 Ctrl-C ends the demo.
 "
     )
@@ -165,7 +174,11 @@ mod tests {
             ("0.0.0.0:80", "http://127.0.0.1:80"),
             ("[::]:80", "http://[::1]:80"),
         ] {
-            let text = what_to_try(address(listens));
+            let text = what_to_try(address(listens), "127.0.0.1:9900");
+            assert!(
+                text.contains("see of them: http://127.0.0.1:9900/\n"),
+                "{text}"
+            );
             for path in ["/ticker", "/chat", "/silent", "/broken"] {
                 assert!(text.contains(&format!("curl -N {base}{path} ")), "{text}");
             }
