@@ -340,7 +340,7 @@ async fn operators_learn_whether_it_lives_and_takes_streams() {
     };
     assert_eq!(ask("/livez").await, (200, "alive\n".to_owned()));
     assert_eq!(ask("/readyz").await, (200, "ready\n".to_owned()));
-    assert_eq!(ask("/").await.0, 404);
+    assert_eq!(ask("/nowhere").await.0, 404);
     let mut client = Client::get(weir.address(), "/", "").await;
     let mut upstream = backend.stream("text/plain").await;
     client.head().await;
