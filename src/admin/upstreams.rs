@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    health,
     telemetry::metrics::scrape::{EndpointState, UpstreamState},
     upstream::{Member, Shared, retry::Reason},
 };
@@ -80,18 +81,18 @@ pub(super) fn document(upstreams: &[Arc<Shared>]) -> Value {
 
 /// One endpoint; whoever knows more of it puts that here.
 fn endpoint(upstream: &Shared, member: &Member) -> Value {
-    let health = member.state();
+    let summary = member.state();
     let (checks_ok, checks_failed) = member.checks();
     json!({
         "upstream": upstream.name(),
         "endpoint": member.address.to_string(),
         "streams": member.open_streams(),
         "up": member.is_up(),
-        "state": health.state,
-        "reason": health.reason.map(|reason| reason.code()),
-        "state_seconds": health.lasts.as_secs_f64(),
-        "failures": health.failures,
-        "ejected_seconds": health.ejected_for.map(|left| left.as_secs_f64()),
+        "state": summary.state,
+        "reason": summary.reason.map(health::Reason::code),
+        "state_seconds": summary.lasts.as_secs_f64(),
+        "failures": summary.failures,
+        "ejected_seconds": summary.ejected_for.map(|left| left.as_secs_f64()),
         "checks_ok": checks_ok,
         "checks_failed": checks_failed,
     })

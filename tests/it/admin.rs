@@ -326,6 +326,10 @@ async fn upstreams_and_the_configuration_at_work_are_told() {
     assert_eq!(told["upstreams"][0]["upstream"], "test");
     assert_eq!(endpoint["endpoint"], backend.endpoint());
     assert_eq!(
+        (&endpoint["state"], &endpoint["reason"]),
+        (&"up".into(), &Value::Null)
+    );
+    assert_eq!(
         (&endpoint["up"], &endpoint["streams"]),
         (&true.into(), &0.into())
     );

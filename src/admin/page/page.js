@@ -115,7 +115,7 @@ function show(picture) {
     ];
   });
   rows(at("endpoints"), picture.endpoints, (endpoint) => `${endpoint.upstream} ${endpoint.endpoint}`, (endpoint) => [
-    [endpoint.endpoint], [endpoint.upstream], endpoint.up ? ["up", "good"] : ["down", "bad"], n(count(endpoint.streams)),
+    [endpoint.endpoint], [endpoint.upstream], health(endpoint), n(count(endpoint.streams)),
   ]);
   const { total: open, streams, silent_workers: silent } = picture.open;
   const shown = streams.length < open ? `The oldest ${count(streams.length)} of ${count(open)}.` : `${count(open)} open.`;
@@ -259,6 +259,13 @@ function write(element, text) {
 
 function n(text) {
   return [text, "n"];
+}
+
+function health({ up, state, reason, state_seconds: since, ejected_seconds: left }) {
+  if (up) return [state, "good"];
+  const why = reason ? ` (${reason})` : "";
+  const how = left === null ? `since ${time(since)}` : `for ${time(left)} more`;
+  return [`${state}${why} ${how}`, state === "trying" ? "wait" : "bad"];
 }
 
 function request({ method, host, path }) {
