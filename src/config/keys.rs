@@ -64,7 +64,8 @@ pub(crate) static TRACES: Schema = Schema {
         key(
             "headers",
             Kind::Entries(r#"a table of fields and their values, such as { x-tenant = "a" }"#),
-        ),
+        )
+        .secret(),
         key("tls", Kind::Section(&TRACES_TLS)),
     ],
 };
