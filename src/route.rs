@@ -94,6 +94,9 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the request to the end of the response; `None` is no limit.
     pub total: Option<Duration>,
+    /// After about so long a converted stream is ended at an event boundary, and its client told to come back;
+    /// `None` is never. Each stream's own limit is from 0.9 to 1.1 times as long.
+    pub max_age: Option<Duration>,
     /// Without the client taking a byte that waits for it.
     pub write: Duration,
 }
@@ -104,6 +107,7 @@ impl Default for Timeouts {
             first_byte: Duration::from_mins(1),
             idle: Duration::from_mins(5),
             total: None,
+            max_age: None,
             write: Duration::from_secs(30),
         }
     }

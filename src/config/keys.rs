@@ -412,6 +412,7 @@ pub(crate) static TIMEOUTS: Schema = Schema {
         duration("total", "100ms", "30d").or_off().or(r#""off""#),
         duration("write", "100ms", "1h").or(r#""30s""#),
     ],
+        duration("max_age", "1s", "30d").or_off().or(r#""off""#),
 };
 
 pub(crate) static LIMITS: Schema = Schema {

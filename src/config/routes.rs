@@ -102,6 +102,7 @@ fn policy(section: &Section<'_>) -> Policy {
             first_byte: timeouts.duration("first_byte"),
             idle: timeouts.duration("idle"),
             total: timeouts.duration_or_off("total"),
+            max_age: timeouts.duration_or_off("max_age"),
             write: timeouts.duration("write"),
         },
         limits: Limits {

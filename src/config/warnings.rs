@@ -171,6 +171,7 @@ fn timeouts(section: &Section<'_>, settings: &route::Settings, warnings: &mut Ve
         let message = format!(
             "idle is {idle}, so a stream ends when its upstream thinks that long (heartbeats do not \
              count); write \"5m\""
+    max_age(section, settings, warnings);
         );
         warnings.push(timeouts.remark("idle", &message));
     } else if set.idle <= every && !matches!(settings.policy.to, To::AsIs) {
@@ -195,6 +196,30 @@ fn rewrite(section: &Section<'_>, settings: &route::Settings, warnings: &mut Vec
         return;
     };
     let with_slash = format!("{strip}/");
+fn max_age(section: &Section<'_>, settings: &route::Settings, warnings: &mut Vec<Remark>) {
+    let timeouts = section.section("timeouts");
+    let set = &settings.policy.timeouts;
+    let Some(max_age) = set.max_age else {
+        return;
+    };
+    let age = format_duration(max_age);
+    if matches!(settings.policy.to, To::AsIs) {
+        let message = format!(
+            "max_age is {age}, but to is \"as-is\" and only what is converted has boundaries to end \
+             at; take it out"
+        );
+        warnings.push(timeouts.remark("max_age", &message));
+    } else if let Some(total) = set.total
+        && total <= max_age
+    {
+        let message = format!(
+            "max_age is {age}, but total ends every stream after {}; write less, or total = \"off\"",
+            format_duration(total)
+        );
+        warnings.push(timeouts.remark("max_age", &message));
+    }
+}
+
     let is_possible = match &settings.path {
         PathPattern::Exact(path) => path == strip || path.starts_with(&with_slash),
         PathPattern::Prefix(prefix) => {

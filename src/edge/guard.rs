@@ -69,7 +69,8 @@ impl Guard {
 
     /// Whether a drain has begun since the last time this was asked.
     pub(super) fn is_told_to_stop(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_first = !self.is_stopping && self.watch.poll(cx).is_some();
+        let is_first =
+            !self.is_stopping && (self.link.is_retired() || self.watch.poll(cx).is_some());
         self.is_stopping |= is_first;
         is_first
     }

@@ -45,6 +45,7 @@ pub struct ConnectionLink {
     is_blocked: Cell<bool>,
     is_stalled: Cell<bool>,
     ends_by_close: Cell<bool>,
+    is_retired: Cell<bool>,
     write_limit: Cell<Duration>,
     awaiting_turn: RefCell<Vec<Waker>>,
     open_streams: Cell<usize>,
@@ -66,6 +67,7 @@ impl ConnectionLink {
             is_blocked: Cell::new(false),
             is_stalled: Cell::new(false),
             ends_by_close: Cell::new(false),
+            is_retired: Cell::new(false),
             write_limit: Cell::new(WRITE_LIMIT),
             awaiting_turn: RefCell::default(),
             open_streams: Cell::new(0),
@@ -106,6 +108,17 @@ impl ConnectionLink {
     #[must_use]
     pub fn ends_by_close(&self) -> bool {
         self.ends_by_close.get()
+    }
+
+    /// A stream has sent its client away: no further request is to come over this connection.
+    pub(super) fn retire(&self) {
+        self.is_retired.set(true);
+    }
+
+    /// Whether no further request is to come over this connection.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.get()
     }
 
     /// How many streams are between their request's head and their response's end.

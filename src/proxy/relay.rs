@@ -143,6 +143,7 @@ impl Parts {
         Terms {
             policy: &self.route.policy,
             begun_at: self.record.begun_at,
+            is_converted: self.transcoder.is_some(),
             window,
         }
     }

@@ -3,7 +3,10 @@
 //! One timer a stream, armed for the earliest of its deadlines and never moved by an event: events
 //! only note the time, and the deadline is looked at again when the timer fires.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -18,7 +21,7 @@ pub(super) enum Alarm {
     Idle,
     /// The stream has lasted as long as it may.
     Total,
-    /// This stream's turn to end has come.
+    /// This stream's turn to end has come: in a drain, or by its age.
     Drain,
 }
 
@@ -28,6 +31,8 @@ pub(super) enum Alarm {
 pub(super) struct Terms<'a> {
     pub(super) policy: &'a Policy,
     pub(super) begun_at: Instant,
+    /// Whether there are boundaries to end at.
+    pub(super) is_converted: bool,
     /// Once a drain has begun that the stream takes part in.
     pub(super) window: Option<Window>,
 }
@@ -44,7 +49,7 @@ pub(super) struct Timers {
     has_heartbeat: bool,
     /// Where this silence's heartbeat lies in what it may vary by, from 0 to 1.
     silence_share: f32,
-    /// Where this stream's end lies in a drain's window, from 0 to 1.
+    /// Where this stream's end lies in a drain's window, and in what its greatest age may vary by, from 0 to 1.
     drain_share: f32,
 }
 
@@ -114,9 +119,22 @@ impl Timers {
         let drain = terms
             .window
             .map(|window| (window.spread(self.drain_share.into()), Alarm::Drain));
-        let total = terms.policy.timeouts.total;
-        let total = total.map(|total| (terms.begun_at + total, Alarm::Total));
-        drain.into_iter().chain(total).min_by_key(|&(at, _)| at)
+        let timeouts = &terms.policy.timeouts;
+        let total = timeouts
+            .total
+            .map(|total| (terms.begun_at + total, Alarm::Total));
+        let max_age = timeouts.max_age.filter(|_| terms.is_converted);
+        let aged = max_age.map(|age| (terms.begun_at + self.vary(age), Alarm::Drain));
+        [drain, total, aged]
+            .into_iter()
+            .flatten()
+            .min_by_key(|&(at, _)| at)
+    }
+
+    /// The age that this stream may reach: from nine to eleven tenths of what the route says, as streams that
+    /// began together must not end together.
+    fn vary(&self, age: Duration) -> Duration {
+        age.mul_f32(0.9 + 0.2 * self.drain_share)
     }
 
     fn next(&self, terms: Terms<'_>) -> Option<(Instant, Alarm)> {

@@ -49,7 +49,7 @@ impl Relay {
         window.filter(|_| self.parts.transcoder.is_some())
     }
 
-    /// Ends the stream because we stop, or an operator wants it.
+    /// Ends the stream because we stop, it is old enough, or an operator wants it.
     pub(super) fn drained(&mut self, out: &mut Vec<u8>) {
         let ending = if self.parts.record.is_closed.get() {
             Ending::Closed
@@ -60,6 +60,10 @@ impl Relay {
             return self.close(ending, None, true);
         };
         transcoder.retry(fastrand::u64(DRAINED_RETRY_MS), out);
+        if ending == Ending::Drained {
+            // The client is to come back to whoever balances the load, not to this process.
+            self.parts.link.connection.retire();
+        }
         self.end(ending, None);
     }
 
