@@ -1,101 +1,19 @@
 //! Does the program keep its word: output, exit codes, signals, limits?
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
-    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
 };
 
 use tempfile::TempDir;
 
-use crate::support::{LIMIT, backend::Backend, client::Client, soon};
-
-const WEIR: &str = env!("CARGO_BIN_EXE_weir");
-
-/// A running `weir`, ended by its own process id when dropped.
-struct Process {
-    child: Option<Child>,
-    output: BufReader<ChildStdout>,
-    errors: Option<BufReader<ChildStderr>>,
-}
-
-impl Process {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let errors = child.stderr.take().map(BufReader::new);
-        Self {
-            child: Some(child),
-            output,
-            errors,
-        }
-    }
-
-    /// The next line of standard output.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("a line");
-        line
-    }
-
-    /// The lines of standard error up to one that holds `needle`.
-    fn errors_until(&mut self, needle: &str) -> String {
-        let errors = self.errors.as_mut().expect("it was not waited for");
-        let mut lines = String::new();
-        while !lines.contains(needle) {
-            let read = errors.read_line(&mut lines).expect("a line");
-            assert!(read > 0, "no {needle:?} in {lines}");
-        }
-        lines
-    }
-
-    /// The address that it listens on, from its line `listening`.
-    fn address(&mut self) -> String {
-        let line = self.line();
-        let address = line.trim().strip_prefix("listening ");
-        address.unwrap_or_else(|| panic!("{line:?}")).to_owned()
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.as_ref().expect("it runs").id();
-        let status = Command::new("kill")
-            .args([format!("-{name}"), id.to_string()])
-            .status();
-        assert!(status.expect("kill runs").success());
-    }
-
-    /// Waits for the end: how it ended, and what it wrote to standard error.
-    async fn ended(mut self) -> (ExitStatus, String) {
-        let mut child = self.child.take().expect("it was not waited for");
-        let mut pipe = self.errors.take().expect("a pipe");
-        let id = child.id().to_string();
-        let ended = tokio::task::spawn_blocking(move || {
-            let mut errors = String::new();
-            pipe.read_to_string(&mut errors).expect("text");
-            (child.wait().expect("a child"), errors)
-        });
-        if let Ok(ended) = tokio::time::timeout(LIMIT, ended).await {
-            return ended.expect("no panic");
-        }
-        // Else the thread that waits would keep this test from ending.
-        let killed = Command::new("kill").args(["-KILL", &id]).status();
-        panic!("waited in vain for the process to end; killed: {killed:?}");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
+use crate::support::{
+    backend::Backend,
+    client::Client,
+    process::{Process, WEIR},
+    soon,
+};
 
 /// A configuration file with one listener, one upstream and one route.
 fn file(endpoint: &str, address: &str) -> (TempDir, String) {

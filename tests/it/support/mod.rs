@@ -9,6 +9,7 @@ pub mod client;
 pub mod client2;
 pub mod coded;
 pub mod polled;
+pub mod process;
 pub mod tls;
 pub mod websocket;
 
