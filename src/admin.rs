@@ -33,6 +33,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
     time::Instant,
 };
 use tracing::{debug, error};
@@ -100,8 +101,8 @@ pub struct Admin {
     pub workers: Vec<mpsc::Sender<Query>>,
     /// What is at work; operators are answered until its sender is dropped.
     pub served: watch::Receiver<Arc<Served>>,
-    /// Whether we stop.
-    pub stopped: watch::Receiver<bool>,
+    /// Whether a drain will begin, or has begun.
+    pub is_announced: watch::Receiver<bool>,
 }
 
 /// The same, in its thread.
@@ -111,7 +112,7 @@ struct Desk {
     limits: Arc<Limits>,
     workers: Workers,
     served: watch::Receiver<Arc<Served>>,
-    stopped: watch::Receiver<bool>,
+    is_announced: watch::Receiver<bool>,
     begun_at: Instant,
     watchers: Arc<Semaphore>,
 }
@@ -122,13 +123,13 @@ impl Desk {
     }
 
     fn is_draining(&self) -> bool {
-        *self.stopped.borrow()
+        *self.is_announced.borrow()
     }
 }
 
 impl Admin {
-    /// Answers operators at this socket, as the work of the calling thread.
-    pub fn run(self, socket: BoundSocket) {
+    /// Answers operators at these sockets, as the work of the calling thread.
+    pub fn run(self, sockets: Vec<BoundSocket>) {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default());
@@ -143,53 +144,63 @@ impl Admin {
         runtime.block_on(async {
             tokio::select! {
                 () = is_over => {}
-                outcome = self.serve(socket) => if let Err(error) = outcome {
-                    error!(%error, "The admin listener could not be watched.");
-                },
+                () = self.serve(sockets) => {}
             }
         });
     }
 
-    async fn serve(self, socket: BoundSocket) -> io::Result<()> {
-        let accepting = Accepting::new(socket)?;
+    async fn serve(self, sockets: Vec<BoundSocket>) {
         let desk = Rc::new(Desk {
             access: access::Access::of(&self.address),
             metrics: self.metrics,
             limits: self.limits,
             workers: Workers(self.workers),
             served: self.served,
-            stopped: self.stopped,
+            is_announced: self.is_announced,
             begun_at: Instant::now(),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
         });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let io = match accepting.accept().await {
-                Ok((io, _)) => io,
-                Err(error) => {
-                    debug!(%error, "An operator's connection could not be accepted.");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                return Ok(());
-            };
-            let desk = Rc::clone(&desk);
-            let service = service_fn(move |request: http::Request<Incoming>| {
-                let desk = Rc::clone(&desk);
-                async move { Ok::<_, Infallible>(routes::answer(&request, &desk).await) }
-            });
-            tokio::task::spawn_local(async move {
-                let _place = place;
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_LIMIT)
-                    .serve_connection(TokioIo::new(io), service);
-                if let Err(error) = connection.await {
-                    debug!(%error, "An operator's connection broke.");
-                }
-            });
+        let mut listening = JoinSet::new();
+        for socket in sockets {
+            listening.spawn_local(accept(socket, Rc::clone(&desk), Arc::clone(&places)));
         }
+        while let Some(ended) = listening.join_next().await {
+            if let Ok(Err(error)) = ended {
+                error!(%error, "The admin listener could not be watched.");
+            }
+        }
+    }
+}
+
+async fn accept(socket: BoundSocket, desk: Rc<Desk>, places: Arc<Semaphore>) -> io::Result<()> {
+    let accepting = Accepting::new(socket)?;
+    loop {
+        let io = match accepting.accept().await {
+            Ok((io, _)) => io,
+            Err(error) => {
+                debug!(%error, "An operator's connection could not be accepted.");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return Ok(());
+        };
+        let desk = Rc::clone(&desk);
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let desk = Rc::clone(&desk);
+            async move { Ok::<_, Infallible>(routes::answer(&request, &desk).await) }
+        });
+        tokio::task::spawn_local(async move {
+            let _place = place;
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_LIMIT)
+                .serve_connection(TokioIo::new(io), service);
+            if let Err(error) = connection.await {
+                debug!(%error, "An operator's connection broke.");
+            }
+        });
     }
 }

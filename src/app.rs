@@ -10,7 +10,12 @@ mod generation;
 mod operators;
 mod worker;
 
-use std::{io, sync::Arc, thread, time::SystemTime};
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -26,6 +31,7 @@ use crate::{
     collector::{CollectorError, Collectors},
     config::Config,
     edge::{
+        inherited::{Bequest, Inherited},
         listener::{Bound, Offer, WorkerListener},
         socket::{self, BindError, Opened},
     },
@@ -102,6 +108,15 @@ impl App {
     /// # Errors
     /// A socket cannot be opened, or certificates cannot be used.
     pub fn bind(config: Config) -> Result<Self, StartError> {
+        Self::bind_inheriting(config, &mut Inherited::default())
+    }
+
+    /// The same with the sockets that this process was started with, each for the listener that has its
+    /// address; those that no listener asks for are closed.
+    ///
+    /// # Errors
+    /// A socket cannot be opened, or certificates cannot be used.
+    pub fn bind_inheriting(config: Config, inherited: &mut Inherited) -> Result<Self, StartError> {
         let compression = Budget::new(config.compression_bytes_max);
         let metrics = Metrics::new(config.threads, Arc::clone(&compression));
         let limits = Limits::new(config.limits);
@@ -109,13 +124,13 @@ impl App {
         let mut collectors = Collectors::default();
         generation.tracer = collectors.tracer(config.traces.as_ref(), &metrics)?;
         let served = operators::served(&generation, &config, SystemTime::now());
-        let bound = |settings| Bound::open(settings, config.threads, &metrics);
+        let bound = |settings| Bound::open(settings, config.threads, inherited, &metrics);
         let listeners = config.listeners.into_iter().map(bound);
         let listeners = listeners.collect::<Result<_, _>>()?;
         let admin = config.admin.as_ref();
-        let admin = admin
-            .map(|admin| socket::open(&admin.address, 1))
-            .transpose()?;
+        let admin = admin.map(|admin| socket::open(&admin.address, 1, inherited));
+        let admin = admin.transpose()?;
+        inherited.close_rest();
         Ok(Self {
             threads: config.threads,
             metrics,
@@ -172,7 +187,7 @@ impl App {
             queries.push(asked);
         }
         let mut operators = Operators::new(self.asked_admin, self.admin, self.served);
-        operators.start((&self.metrics, &self.limits), queries, stopped)?;
+        operators.start((&self.metrics, &self.limits), queries)?;
         Ok(Running {
             stop,
             workers,
@@ -212,8 +227,9 @@ impl Running {
                 is_kept[old] = true;
                 Listening::Kept(old, Offer::new(settings)?)
             } else {
-                let workers = self.workers.len();
-                Listening::Opened(Bound::open(settings, workers, &self.metrics)?)
+                let (workers, inherited) = (self.workers.len(), &mut Inherited::default());
+                let bound = Bound::open(settings, workers, inherited, &self.metrics)?;
+                Listening::Opened(bound)
             });
         }
         let traces = config.traces.as_ref();
@@ -283,9 +299,51 @@ impl Running {
         addresses(&self.listeners)
     }
 
+    /// Has `/readyz` fail while everything else goes on. Returns how long that is to last before
+    /// [`Running::stop`].
+    #[must_use]
+    pub fn announce(&self) -> Duration {
+        self.operators.announce();
+        self.generation.drain_delay
+    }
+
     /// Begins to drain: no connection is accepted any more, streams end within the window.
-    pub fn stop(&self) {
+    pub fn stop(&mut self) {
+        self.operators.announce();
         self.stop.send_replace(true);
+        self.listeners.clear();
+    }
+
+    /// Duplicates of all listening sockets, for the next process.
+    ///
+    /// # Errors
+    /// There are no further descriptors.
+    pub fn bequests(&self) -> io::Result<Vec<Bequest>> {
+        let listeners = self.listeners.iter().map(Bound::bequests);
+        let admin = self.operators.opened().map(Opened::bequests);
+        let bequests = listeners.chain(admin).collect::<io::Result<Vec<_>>>()?;
+        Ok(bequests.into_iter().flatten().collect())
+    }
+
+    /// Begins to drain as [`Running::stop`] does, where another process has all sockets: it answers operators
+    /// from here on, and the files of unix sockets are its own.
+    pub fn hand_over(&mut self) {
+        self.keep_files(true);
+        self.stop.send_replace(true);
+        self.listeners.clear();
+        self.operators.hand_over();
+    }
+
+    /// Takes the files of unix sockets for its own, now that the process that had them has been told so.
+    pub fn take_over(&mut self) {
+        self.keep_files(false);
+    }
+
+    fn keep_files(&mut self, is_kept: bool) {
+        for listener in &mut self.listeners {
+            listener.keep_file(is_kept);
+        }
+        self.operators.keep_file(is_kept);
     }
 
     /// Waits until every worker has ended, which takes at most the drain's window and a moment.
@@ -319,7 +377,7 @@ fn shares(listeners: &mut [Bound], workers: usize) -> impl Iterator<Item = Vec<W
     let mut shares: Vec<Vec<WorkerListener>> = (0..workers).map(|_| Vec::new()).collect();
     for listener in listeners {
         for (share, worker) in listener.shares().into_iter().zip(&mut shares) {
-            worker.push(share);
+            worker.extend(share);
         }
     }
     shares.into_iter()

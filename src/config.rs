@@ -28,7 +28,12 @@ mod warnings;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use toml::de::DeTable;
@@ -47,6 +52,10 @@ pub struct Config {
     pub threads: usize,
     /// How long streams may take to end after SIGTERM.
     pub drain: Duration,
+    /// How long `/readyz` fails and everything else goes on before the drain begins.
+    pub drain_delay: Duration,
+    /// Whether the file is read again when it changes, or a file that it names.
+    pub watch: bool,
     /// What all compressed streams may hold of their codings, in bytes.
     pub compression_bytes_max: usize,
     /// What the process's streams are held to.
@@ -118,6 +127,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     let process = file.section("process");
     let threads = process.count("threads");
     let drain = process.duration("drain");
+    let drain_delay = process.duration("drain_delay");
+    let watch = process.flag("watch");
     let compression_bytes_max = process.bytes("compress_memory");
     let limits = bounds::process(&process);
     let trusted_proxies = trusted_proxies(&process).unwrap_or_default();
@@ -134,6 +145,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
     let config = Config {
         threads: threads.unwrap_or_else(cores),
         drain,
+        drain_delay,
+        watch,
         compression_bytes_max,
         limits,
         listeners: listeners
@@ -151,6 +164,20 @@ pub fn parse(text: &str, path: &Path) -> Result<Loaded, Faults> {
         shown: shown::without_secrets(text),
     };
     Ok(Loaded { config, warnings })
+}
+
+impl Config {
+    /// The files that it names: certificates, their keys, and authorities to trust.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let served = self.listeners.iter().flat_map(|listener| &listener.tls);
+        let served = served.flat_map(|tls| [tls.certificate.clone(), tls.key.clone()]);
+        let trusted = self
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.tls.ca.clone());
+        served.chain(trusted.flatten()).collect()
+    }
 }
 
 /// What is written as the networks that a section trusts.

@@ -4,6 +4,7 @@ mod guard;
 mod http1;
 mod http2;
 mod incoming;
+pub mod inherited;
 pub mod listener;
 pub mod socket;
 mod takeover;

@@ -21,6 +21,8 @@ pub(super) struct Generation {
     pub(super) drain: Duration,
     /// What decides which requests are traced; `None` is none of them.
     pub(super) tracer: Option<Arc<Tracer>>,
+    /// How long before that `/readyz` fails while everything else goes on.
+    pub(super) drain_delay: Duration,
 }
 
 /// What is left of a generation while streams that began with it are open.
@@ -53,6 +55,7 @@ impl Generation {
             table: Arc::new(Table::new(number, config.routes.clone(), metrics, limits)),
             drain: config.drain,
             tracer: None,
+            drain_delay: config.drain_delay,
         })
     }
 

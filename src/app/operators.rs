@@ -23,7 +23,9 @@ pub(super) struct Operators {
     /// What the file said of it at first.
     asked: Option<Settings>,
     opened: Option<Opened>,
-    served: watch::Sender<Arc<Served>>,
+    /// Operators are answered as long as it is there.
+    served: Option<watch::Sender<Arc<Served>>>,
+    is_announced: watch::Sender<bool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -46,7 +48,8 @@ impl Operators {
         Self {
             asked,
             opened,
-            served: watch::Sender::new(Arc::new(served)),
+            served: Some(watch::Sender::new(Arc::new(served))),
+            is_announced: watch::Sender::new(false),
             thread: None,
         }
     }
@@ -56,34 +59,60 @@ impl Operators {
         &mut self,
         (metrics, limits): (&Arc<Metrics>, &Arc<Limits>),
         workers: Vec<mpsc::Sender<Query>>,
-        stopped: watch::Receiver<bool>,
     ) -> io::Result<()> {
-        let socket = self.opened.as_mut().and_then(|opened| opened.sockets.pop());
-        let (Some(settings), Some(socket)) = (&self.asked, socket) else {
+        let (Some(settings), Some(opened), Some(served)) =
+            (&self.asked, &mut self.opened, &self.served)
+        else {
             return Ok(());
         };
+        let sockets = opened.shares().into_iter().flatten().collect();
         let admin = Admin {
             address: settings.address.clone(),
             metrics: Arc::clone(metrics),
             limits: Arc::clone(limits),
             workers,
-            served: self.served.subscribe(),
-            stopped,
+            served: served.subscribe(),
+            is_announced: self.is_announced.subscribe(),
         };
         let thread = thread::Builder::new().name("weir-admin".to_owned());
-        self.thread = Some(thread.spawn(move || admin.run(socket))?);
+        self.thread = Some(thread.spawn(move || admin.run(sockets))?);
         Ok(())
     }
 
     /// Answers from what is at work now.
     pub(super) fn update(&self, served: Served) {
-        self.served.send_replace(Arc::new(served));
+        if let Some(sender) = &self.served {
+            sender.send_replace(Arc::new(served));
+        }
     }
 
     /// Whether the admin listener is where these settings want it.
     pub(super) fn is_at(&self, settings: Option<&Settings>) -> bool {
         let address = |settings: &Settings| settings.address.clone();
         self.asked.as_ref().map(address) == settings.map(address)
+    }
+
+    /// Says that a drain will begin: nobody is to send anything new here, and what comes is served.
+    pub(super) fn announce(&self) {
+        self.is_announced.send_replace(true);
+    }
+
+    /// Leaves operators to the process that has taken over.
+    pub(super) fn hand_over(&mut self) {
+        self.served = None;
+        self.opened = None;
+    }
+
+    /// The admin listener's sockets, where there are any.
+    pub(super) fn opened(&self) -> Option<&Opened> {
+        self.opened.as_ref()
+    }
+
+    /// Says whether a unix socket's file stays when the admin listener goes.
+    pub(super) fn keep_file(&mut self, is_kept: bool) {
+        if let Some(opened) = &mut self.opened {
+            opened.keep_file(is_kept);
+        }
     }
 
     /// Ends with the process: until here operators have had their answers.

@@ -1,8 +1,6 @@
 //! What does one worker thread do?
 
-use std::{
-    cell::RefCell, collections::HashMap, future::Future, io, rc::Rc, sync::Arc, time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -81,7 +79,7 @@ impl Worker {
             checks.follow(&self.first.generation.upstreams);
         }
         let mut window = self.first.generation.drain;
-        let mut accepting = accept(self.first.opened, &proxy);
+        accept(self.first.opened, &proxy);
         tokio::task::spawn_local(Rc::clone(&proxy.streams).answer(self.queries));
         tokio::task::spawn_local(sweep(Rc::clone(&proxy)));
         if self.is_first {
@@ -99,13 +97,9 @@ impl Worker {
                     let before = Rc::clone(&proxy.serving.borrow());
                     let serving = view(&update.generation, &proxy.buffers, Some(&before));
                     proxy.serving.replace(Rc::new(serving));
-                    accepting.retain(|listener| !listener.is_finished());
-                    accepting.extend(accept(update.opened, &proxy));
+                    accept(update.opened, &proxy);
                 }
             }
-        }
-        for listener in accepting {
-            listener.abort();
         }
         drain.begin(Instant::now(), window);
         let emptied = tokio::time::timeout(window, drain.emptied()).await;
@@ -135,19 +129,16 @@ fn view(generation: &Generation, buffers: &Buffers, before: Option<&Serving>) ->
     }
 }
 
-type Task = tokio::task::JoinHandle<()>;
-
-fn accept(listeners: Vec<WorkerListener>, proxy: &Rc<Proxy>) -> Vec<Task> {
-    let serve = |listener: WorkerListener| spawn(listener.serve(Rc::clone(proxy)));
-    listeners.into_iter().map(serve).collect()
-}
-
-fn spawn(task: impl Future<Output = io::Result<()>> + 'static) -> Task {
-    tokio::task::spawn_local(async move {
-        if let Err(error) = task.await {
-            error!(%error, "A listener could not be watched.");
-        }
-    })
+/// Accepts from these listeners, each until its [`Bound`](crate::edge::listener::Bound) goes.
+fn accept(listeners: Vec<WorkerListener>, proxy: &Rc<Proxy>) {
+    for listener in listeners {
+        let proxy = Rc::clone(proxy);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = listener.serve(proxy).await {
+                error!(%error, "A listener could not be watched.");
+            }
+        });
+    }
 }
 
 /// Keeps what all workers share up to date; one of them does it for all.

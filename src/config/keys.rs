@@ -27,6 +27,8 @@ pub(crate) static PROCESS: Schema = Schema {
         // Its default is the number of cores, which no table can hold.
         key("threads", Kind::Count { from: 1, to: 1024 }),
         duration("drain", "0s", "1h").or(r#""30s""#),
+        duration("drain_delay", "0s", "10m").or(r#""0s""#),
+        key("watch", Kind::Value("true or false")).or("false"),
         TRUSTED_PROXIES.or("[]"),
         bytes("compress_memory", "1MiB", "64GiB").or(r#""64MiB""#),
         key("streams", STREAMS),
@@ -410,9 +412,9 @@ pub(crate) static TIMEOUTS: Schema = Schema {
         duration("first_byte", "100ms", "1h").or(r#""60s""#),
         duration("idle", "100ms", "24h").or(r#""5m""#),
         duration("total", "100ms", "30d").or_off().or(r#""off""#),
+        duration("max_age", "1s", "30d").or_off().or(r#""off""#),
         duration("write", "100ms", "1h").or(r#""30s""#),
     ],
-        duration("max_age", "1s", "30d").or_off().or(r#""off""#),
 };
 
 pub(crate) static LIMITS: Schema = Schema {

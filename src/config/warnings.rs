@@ -58,10 +58,15 @@ pub(super) fn of(
 fn process(file: &Section<'_>, warnings: &mut Vec<Remark>) {
     let process = file.section("process");
     let drain = process.duration("drain");
-    if drain > 5 * MINUTE {
+    let delay = process.duration("drain_delay");
+    if drain + delay > 5 * MINUTE {
+        let delayed = match delay {
+            Duration::ZERO => String::new(),
+            _ => format!(" after a drain_delay of {}", format_duration(delay)),
+        };
         let message = format!(
-            "drain is {}, but supervisors kill a process that takes so long to stop (systemd after \
-             90s); write \"30s\", or raise the supervisor's own limit too",
+            "drain is {}{delayed}, but supervisors kill a process that takes so long to stop (systemd \
+             after 90s); write \"30s\", or raise the supervisor's own limit too",
             format_duration(drain)
         );
         warnings.push(process.remark("drain", &message));
@@ -166,12 +171,12 @@ fn timeouts(section: &Section<'_>, settings: &route::Settings, warnings: &mut Ve
         );
         warnings.push(timeouts.remark("total", &message));
     }
+    max_age(section, settings, warnings);
     let every = settings.policy.heartbeat.every.unwrap_or_default();
     if set.idle < Duration::from_secs(30) {
         let message = format!(
             "idle is {idle}, so a stream ends when its upstream thinks that long (heartbeats do not \
              count); write \"5m\""
-    max_age(section, settings, warnings);
         );
         warnings.push(timeouts.remark("idle", &message));
     } else if set.idle <= every && !matches!(settings.policy.to, To::AsIs) {
@@ -191,11 +196,6 @@ fn timeouts(section: &Section<'_>, settings: &route::Settings, warnings: &mut Ve
     }
 }
 
-fn rewrite(section: &Section<'_>, settings: &route::Settings, warnings: &mut Vec<Remark>) {
-    let Some(strip) = &settings.policy.rewrite.strip_prefix else {
-        return;
-    };
-    let with_slash = format!("{strip}/");
 fn max_age(section: &Section<'_>, settings: &route::Settings, warnings: &mut Vec<Remark>) {
     let timeouts = section.section("timeouts");
     let set = &settings.policy.timeouts;
@@ -220,6 +220,11 @@ fn max_age(section: &Section<'_>, settings: &route::Settings, warnings: &mut Vec
     }
 }
 
+fn rewrite(section: &Section<'_>, settings: &route::Settings, warnings: &mut Vec<Remark>) {
+    let Some(strip) = &settings.policy.rewrite.strip_prefix else {
+        return;
+    };
+    let with_slash = format!("{strip}/");
     let is_possible = match &settings.path {
         PathPattern::Exact(path) => path == strip || path.starts_with(&with_slash),
         PathPattern::Prefix(prefix) => {

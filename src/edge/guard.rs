@@ -22,6 +22,9 @@ const LINGER: Duration = Duration::from_secs(30);
 /// The same where no request came in time, so that nothing has been written lately.
 const LINGER_IDLE: Duration = Duration::from_secs(1);
 
+/// How long into a drain a connection that was just accepted may take to send its first request.
+pub(super) const NEWCOMER: Duration = Duration::from_secs(3);
+
 /// Why a connection was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -53,12 +56,12 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(connection: &Connection) -> Self {
+    pub(super) fn new(connection: &Connection, watch: drain::Watch) -> Self {
         Self {
             transport: connection.transport.clone(),
             link: Rc::clone(&connection.link),
             timeouts: connection.settings.timeouts,
-            watch: connection.proxy.drain.watch(),
+            watch,
             is_stopping: false,
             alarm: Alarm::default(),
             quiet: None,
@@ -67,12 +70,27 @@ impl Guard {
         }
     }
 
-    /// Whether a drain has begun since the last time this was asked.
+    /// Whether a drain has begun, or a stream has retired the connection, since the last time this was asked.
     pub(super) fn is_told_to_stop(&mut self, cx: &mut Context<'_>) -> bool {
         let is_first =
             !self.is_stopping && (self.link.is_retired() || self.watch.poll(cx).is_some());
         self.is_stopping |= is_first;
         is_first
+    }
+
+    /// Whether no request is waited for any more, as a drain has begun.
+    ///
+    /// A client that was accepted a moment ago counts on an answer to its first request, which is on its way.
+    pub(super) fn poll_dismissed(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let Some(window) = self.watch.poll(cx) else {
+            return Poll::Pending;
+        };
+        if self.has_served {
+            return Poll::Ready(End::Protocol);
+        }
+        self.alarm
+            .poll_until(window.begun + NEWCOMER, cx)
+            .map(|()| End::Idle)
     }
 
     /// Begins to stop a connection that is idle; false where it was stopping already.

@@ -24,7 +24,10 @@ use super::{
     guard::{End, Guard},
     takeover::{Taken, Takeover, Terms},
 };
-use crate::proxy::{body::ResponseBody, link::StreamLink};
+use crate::{
+    drain,
+    proxy::{body::ResponseBody, link::StreamLink},
+};
 
 /// The most that hyper buffers for a connection, in each direction, in bytes.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -47,9 +50,9 @@ struct Desk {
 
 /// Serves HTTP/1.0 and HTTP/1.1 until the connection ends or a stream begins, which goes on as a task of
 /// its own: this one is as big as hyper's connection.
-pub(super) async fn serve(connection: Connection) {
+pub(super) async fn serve(connection: Connection, watch: drain::Watch) {
     let transport = connection.transport.clone();
-    let mut guard = Guard::new(&connection);
+    let mut guard = Guard::new(&connection, watch);
     let done = match await_request(&mut guard).await {
         Some(end) => Done::End(end),
         None => drive(&mut guard, &connection).await,
@@ -69,11 +72,12 @@ pub(super) async fn serve(connection: Connection) {
 /// Waits for a request's first byte: until then nothing is held. The reason, where there will be none.
 async fn await_request(guard: &mut Guard) -> Option<End> {
     std::future::poll_fn(|cx| {
-        if guard.is_told_to_stop(cx) {
-            return Poll::Ready(Some(End::Protocol));
-        }
+        // A request that has come is answered, also in a drain.
         if let Poll::Ready(is_ended) = guard.transport.poll_first_byte(cx) {
             return Poll::Ready(is_ended.then_some(End::Protocol));
+        }
+        if let Poll::Ready(end) = guard.poll_dismissed(cx) {
+            return Poll::Ready(Some(end));
         }
         let view = guard.end_turn();
         guard.poll_deadlines(view, cx).map(Some)
@@ -107,12 +111,16 @@ async fn drive(guard: &mut Guard, of: &Connection) -> Done {
         .serve_connection(TokioIo::new(of.transport.clone()), service)
         .with_upgrades();
     let end = std::future::poll_fn(|cx| {
-        if guard.is_told_to_stop(cx) {
-            desk.is_stopping.set(true);
-            Pin::new(&mut connection).graceful_shutdown();
-        }
+        let is_told = guard.is_told_to_stop(cx);
+        desk.is_stopping.set(is_told || desk.is_stopping.get());
         guard.begin_turn();
-        if let Poll::Ready(outcome) = Pin::new(&mut connection).poll(cx) {
+        let mut polled = Pin::new(&mut connection).poll(cx);
+        if is_told && polled.is_pending() {
+            // Not before: a connection of which hyper has read nothing yet is idle to it, and closed.
+            Pin::new(&mut connection).graceful_shutdown();
+            polled = Pin::new(&mut connection).poll(cx);
+        }
+        if let Poll::Ready(outcome) = polled {
             let Err(error) = outcome else {
                 return Poll::Ready(Some(End::Protocol));
             };

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     alarm::Alarm,
+    drain,
     error::{Kind, Refusal},
     proxy::{Proxy, body::ResponseBody, link::StreamLink},
 };
@@ -38,9 +39,9 @@ const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
 const PING: Duration = Duration::from_secs(20);
 
 /// Serves HTTP/2 until the connection ends.
-pub(super) async fn serve(of: Connection) {
+pub(super) async fn serve(of: Connection, watch: drain::Watch) {
     let newest: Rc<RefCell<Option<Rc<StreamLink>>>> = Rc::default();
-    let mut guard = Guard::new(&of);
+    let mut guard = Guard::new(&of, watch);
     let Connection {
         transport,
         link,

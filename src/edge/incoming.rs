@@ -1,16 +1,22 @@
 //! What does a new connection speak?
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll};
 
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{sleep_until, timeout},
+};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::{
-    Connection, Settings, http1, http2,
+    Connection, Settings,
+    guard::NEWCOMER,
+    http1, http2,
     transport::{Duplex, Transport},
 };
 use crate::{
+    drain,
     proxy::{
         Proxy,
         link::{ConnectionLink, Peer},
@@ -32,15 +38,22 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Agrees with the client on what to speak, and serves it.
-    pub(super) async fn serve(self, io: Box<dyn Duplex>) {
-        let Some((transport, is_http2)) = self.agree(io).await else {
+    /// Agrees with the client on what to speak, and serves it. A drain waits for it as long as `watch` is
+    /// held.
+    pub(super) async fn serve(self, io: Box<dyn Duplex>, mut watch: drain::Watch) {
+        let agreed = tokio::select! {
+            agreed = self.agree(io) => agreed,
+            () = dismissed(&mut watch) => None,
+        };
+        let Some((transport, is_http2)) = agreed else {
             return;
         };
         let peer = self.peer();
         let (proxy, place) = (self.proxy, self.place);
         let counted = self.metrics.connected(is_http2);
         let link = ConnectionLink::new(peer, is_http2, (place, counted));
+        // The connection's own: a watch wakes the task that polled it first.
+        let watch = proxy.drain.watch();
         // A task of its own, for either protocol: this one is as big as a handshake, and one for both would
         // be as big as the bigger of them.
         let connection = Connection {
@@ -51,9 +64,9 @@ impl Incoming {
             has_served: false,
         };
         if is_http2 {
-            tokio::task::spawn_local(http2::serve(connection));
+            tokio::task::spawn_local(http2::serve(connection, watch));
         } else {
-            tokio::task::spawn_local(http1::serve(connection));
+            tokio::task::spawn_local(http1::serve(connection, watch));
         }
     }
 
@@ -100,4 +113,10 @@ impl Incoming {
                 .is_none_or(|ip| trusted.iter().any(|network| network.contains(&ip))),
         }
     }
+}
+
+/// Waits until a drain has begun and has waited for newcomers.
+async fn dismissed(watch: &mut drain::Watch) {
+    let window = std::future::poll_fn(|cx| watch.poll(cx).map_or(Poll::Pending, Poll::Ready)).await;
+    sleep_until(window.begun + NEWCOMER).await;
 }

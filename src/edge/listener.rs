@@ -1,6 +1,6 @@
 //! Where do connections come from?
 
-use std::{io, mem, rc::Rc, sync::Arc, time::Duration};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -9,7 +9,8 @@ use tracing::{debug, warn};
 use super::{
     ListenerAddress, Settings,
     incoming::Incoming,
-    socket::{Accepting, BindError, BoundSocket, Opened, SocketFile, open},
+    inherited::{Bequest, Inherited},
+    socket::{Accepting, BindError, BoundSocket, Opened, open},
     tls,
 };
 use crate::{
@@ -28,13 +29,9 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Bound {
     /// Where the file says that it listens.
     asked: ListenerAddress,
-    /// Where it does.
-    address: String,
     offer: watch::Sender<Arc<Offer>>,
-    sockets: Vec<BoundSocket>,
+    opened: Opened,
     metrics: Arc<ListenerMetrics>,
-    /// The unix socket's file, removed with the listener.
-    _file: Option<SocketFile>,
 }
 
 /// What a listener offers to the connections that come from now on.
@@ -45,7 +42,7 @@ pub struct Offer {
     connections: Arc<Semaphore>,
 }
 
-/// One worker's share of a listener.
+/// One socket of a worker's share of a listener.
 pub struct WorkerListener {
     offer: watch::Receiver<Arc<Offer>>,
     socket: BoundSocket,
@@ -86,34 +83,34 @@ impl Offer {
 }
 
 impl Bound {
-    /// Opens a listener for `workers` workers, which counts by its address.
+    /// Opens a listener for `workers` workers, which counts by its address, with the sockets that were
+    /// inherited for that if there are any.
     ///
     /// # Errors
     /// The address cannot be listened on, or TLS cannot be set up.
-    pub fn open(settings: Settings, workers: usize, metrics: &Metrics) -> Result<Self, BindError> {
+    pub fn open(
+        settings: Settings,
+        workers: usize,
+        inherited: &mut Inherited,
+        metrics: &Metrics,
+    ) -> Result<Self, BindError> {
         let asked = settings.address.clone();
         let offer = Offer::new(settings)?;
-        let Opened {
-            address,
-            sockets,
-            file,
-        } = open(&asked, workers)?;
-        let metrics = metrics.listener(&address);
+        let opened = open(&asked, workers, inherited)?;
+        let metrics = metrics.listener(&opened.address);
         metrics.certify(offer.certificates.clone());
         Ok(Self {
             asked,
-            address,
+            opened,
             offer: watch::Sender::new(Arc::new(offer)),
-            sockets,
             metrics,
-            _file: file,
         })
     }
 
     /// The address, with the port that was found where the file says 0.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.address
+        &self.opened.address
     }
 
     /// Whether the file means this listener by `address`.
@@ -130,16 +127,28 @@ impl Bound {
     }
 
     /// Gives each worker its share.
-    pub fn shares(&mut self) -> Vec<WorkerListener> {
-        let share = |socket| WorkerListener {
-            offer: self.offer.subscribe(),
+    pub fn shares(&mut self) -> Vec<Vec<WorkerListener>> {
+        let offer = &self.offer;
+        let listener = |socket| WorkerListener {
+            offer: offer.subscribe(),
             socket,
             metrics: Arc::clone(&self.metrics),
         };
-        mem::take(&mut self.sockets)
-            .into_iter()
-            .map(share)
-            .collect()
+        let share = |sockets: Vec<BoundSocket>| sockets.into_iter().map(listener).collect();
+        self.opened.shares().into_iter().map(share).collect()
+    }
+
+    /// Duplicates of its sockets, for the next process.
+    ///
+    /// # Errors
+    /// There are no further descriptors.
+    pub fn bequests(&self) -> io::Result<Vec<Bequest>> {
+        self.opened.bequests()
+    }
+
+    /// Says whether a unix socket's file stays when this listener goes, as another process has it.
+    pub fn keep_file(&mut self, is_kept: bool) {
+        self.opened.keep_file(is_kept);
     }
 }
 
@@ -151,8 +160,8 @@ impl Drop for Bound {
 }
 
 impl WorkerListener {
-    /// Accepts connections and serves each as a task of this thread; ends when dropped, and with the
-    /// [`Bound`] that it is a share of.
+    /// Accepts connections and serves each as a task of this thread; ends with the [`Bound`] that it is a
+    /// share of.
     ///
     /// # Errors
     /// The runtime cannot watch the socket.
@@ -178,6 +187,8 @@ impl WorkerListener {
                     continue;
                 }
             };
+            // From here on a drain waits for it.
+            let watch = proxy.drain.watch();
             let offer = Arc::clone(&self.offer.borrow());
             // Only now: a place held while nothing comes would be missing where something does.
             let Ok(place) = Arc::clone(&offer.connections).acquire_owned().await else {
@@ -191,7 +202,7 @@ impl WorkerListener {
                 place,
                 metrics: Arc::clone(&self.metrics),
             };
-            tokio::task::spawn_local(incoming.serve(io));
+            tokio::task::spawn_local(incoming.serve(io, watch));
         }
     }
 }

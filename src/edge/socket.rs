@@ -1,19 +1,27 @@
 //! How is an address opened, and how do connections come out of it?
 
 use std::{
-    io,
+    io, mem,
     net::{SocketAddr, TcpListener as StdTcpListener},
-    os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 use tracing::debug;
 
-use super::{ListenerAddress, tls::TlsError, transport::Duplex};
+use super::{
+    ListenerAddress,
+    inherited::{Bequest, Inherited, InheritedListener},
+    tls::TlsError,
+    transport::Duplex,
+};
 
 /// How many connections the kernel holds for us to accept.
 const BACKLOG: i32 = 4096;
@@ -51,18 +59,47 @@ pub enum BindError {
     },
 }
 
-/// The sockets of an address.
+/// The sockets of an address. Dropped, they are closed, once the workers let go of their shares.
 pub(crate) struct Opened {
+    /// The address that was asked for.
+    asked: ListenerAddress,
     /// The address, with the port that was found where 0 was asked for.
     pub(crate) address: String,
-    /// One for each worker.
-    pub(crate) sockets: Vec<BoundSocket>,
-    /// The unix socket's file.
-    pub(crate) file: Option<SocketFile>,
+    /// Each of them, to be handed to the next process.
+    sockets: Vec<BoundSocket>,
+    /// What each worker accepts from, until the workers have it.
+    shares: Vec<Vec<BoundSocket>>,
+    /// The unix socket's file, removed with the listener.
+    file: Option<SocketFile>,
 }
 
-/// Opens the sockets of an address, one for each worker.
-pub(crate) fn open(address: &ListenerAddress, workers: usize) -> Result<Opened, BindError> {
+impl Opened {
+    /// What each worker accepts from; empty when asked again.
+    pub(crate) fn shares(&mut self) -> Vec<Vec<BoundSocket>> {
+        mem::take(&mut self.shares)
+    }
+
+    /// Duplicates of the sockets, for the next process.
+    pub(crate) fn bequests(&self) -> io::Result<Vec<Bequest>> {
+        let is_file_ours = self.file.is_some();
+        let bequest = |socket| Bequest::of(socket, &self.asked, is_file_ours);
+        self.sockets.iter().map(bequest).collect()
+    }
+
+    /// Says whether the unix socket's file goes with this process.
+    pub(crate) fn keep_file(&mut self, is_kept: bool) {
+        if let Some(file) = &mut self.file {
+            file.is_kept = is_kept;
+        }
+    }
+}
+
+/// Opens the sockets of an address for this many workers, or takes those that were inherited.
+pub(crate) fn open(
+    address: &ListenerAddress,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> Result<Opened, BindError> {
     let fault = |source: io::Error| {
         let address = address.to_string();
         if source.kind() == io::ErrorKind::AddrInUse {
@@ -71,25 +108,56 @@ pub(crate) fn open(address: &ListenerAddress, workers: usize) -> Result<Opened, 
             BindError::Io { address, source }
         }
     };
-    match address {
-        ListenerAddress::Tcp(address) => {
-            let sockets = open_tcp(*address, workers).map_err(fault)?;
-            let found = sockets[0].local_addr().map_err(fault)?;
-            Ok(Opened {
-                address: found.to_string(),
-                sockets: sockets.into_iter().map(BoundSocket::Tcp).collect(),
-                file: None,
-            })
+    let inherited = inherited.take(address);
+    let is_inherited = inherited.is_some();
+    let InheritedListener {
+        found,
+        is_file_ours,
+        sockets,
+    } = match inherited {
+        Some(listener) => listener,
+        None => create(address, workers).map_err(fault)?,
+    };
+    // Those that were inherited may be fewer than the workers, or more.
+    let mut shares: Vec<Vec<BoundSocket>> = (0..workers).map(|_| Vec::new()).collect();
+    for index in 0..workers.max(sockets.len()) {
+        let socket = &sockets[index % sockets.len()];
+        if is_inherited {
+            socket.prepare().map_err(fault)?;
         }
-        ListenerAddress::Unix(path) => {
-            let sockets = open_unix(path, workers).map_err(fault)?;
-            Ok(Opened {
-                address: address.to_string(),
-                sockets: sockets.into_iter().map(BoundSocket::Unix).collect(),
-                file: Some(SocketFile(path.clone())),
-            })
-        }
+        shares[index % workers].push(socket.try_clone().map_err(fault)?);
     }
+    let file = match &found {
+        // Whoever had it goes on to need it, should this start fail.
+        ListenerAddress::Unix(path) if is_file_ours => Some(SocketFile {
+            path: path.clone(),
+            is_kept: is_inherited,
+        }),
+        ListenerAddress::Tcp(_) | ListenerAddress::Unix(_) => None,
+    };
+    Ok(Opened {
+        asked: address.clone(),
+        address: found.to_string(),
+        sockets,
+        shares,
+        file,
+    })
+}
+
+/// Opens sockets where none were inherited.
+fn create(address: &ListenerAddress, workers: usize) -> io::Result<InheritedListener> {
+    let sockets = match address {
+        ListenerAddress::Tcp(address) => {
+            let sockets = open_tcp(*address, workers)?.into_iter();
+            sockets.map(BoundSocket::Tcp).collect()
+        }
+        ListenerAddress::Unix(path) => vec![BoundSocket::Unix(open_unix(path)?)],
+    };
+    Ok(InheritedListener {
+        found: sockets[0].address()?,
+        is_file_ours: true,
+        sockets,
+    })
 }
 
 /// A socket that listens and belongs to no runtime yet.
@@ -100,13 +168,63 @@ pub enum BoundSocket {
     Unix(StdUnixListener),
 }
 
-/// A socket in the file system, removed when dropped.
-pub(crate) struct SocketFile(PathBuf);
+impl BoundSocket {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// It has no address, or none that the file could name.
+    pub(super) fn address(&self) -> io::Result<ListenerAddress> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().map(ListenerAddress::Tcp),
+            Self::Unix(socket) => {
+                let address = socket.local_addr()?;
+                let path = address.as_pathname().ok_or(io::ErrorKind::Unsupported)?;
+                Ok(ListenerAddress::Unix(path.to_owned()))
+            }
+        }
+    }
+
+    /// Another descriptor of the same socket: both accept from one queue.
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
+            Self::Unix(socket) => Self::Unix(socket.try_clone()?),
+        })
+    }
+
+    /// Sets it up as if we had opened it.
+    fn prepare(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => {
+                tune(&SockRef::from(socket));
+                socket.set_nonblocking(true)
+            }
+            Self::Unix(socket) => socket.set_nonblocking(true),
+        }
+    }
+}
+
+impl AsFd for BoundSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// A socket in the file system, removed when dropped, unless another process has it.
+struct SocketFile {
+    path: PathBuf,
+    is_kept: bool,
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // It may be gone already; nobody is left to be told.
-        drop(std::fs::remove_file(&self.0));
+        if !self.is_kept {
+            // It may be gone already; nobody is left to be told.
+            drop(std::fs::remove_file(&self.path));
+        }
     }
 }
 
@@ -139,8 +257,8 @@ fn tcp_socket(address: SocketAddr, is_shared: bool) -> io::Result<StdTcpListener
     Ok(socket.into())
 }
 
-/// One socket, cloned for each worker; a file that nobody listens on any more is replaced.
-fn open_unix(path: &Path, workers: usize) -> io::Result<Vec<StdUnixListener>> {
+/// One socket for all workers; a file that nobody listens on any more is replaced.
+fn open_unix(path: &Path) -> io::Result<StdUnixListener> {
     if StdUnixStream::connect(path).is_ok() {
         return Err(io::ErrorKind::AddrInUse.into());
     }
@@ -151,11 +269,7 @@ fn open_unix(path: &Path, workers: usize) -> io::Result<Vec<StdUnixListener>> {
     }
     let listener = StdUnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
-    let mut listeners = (1..workers)
-        .map(|_| listener.try_clone())
-        .collect::<io::Result<Vec<_>>>()?;
-    listeners.push(listener);
-    Ok(listeners)
+    Ok(listener)
 }
 
 /// A socket that the runtime watches for connections.

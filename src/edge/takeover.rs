@@ -114,8 +114,11 @@ impl Future for Takeover {
         };
         connection.has_served = true;
         match done {
-            Done::Next if connection.proxy.drain.window().is_none() => {
-                tokio::task::spawn_local(http1::serve(connection));
+            Done::Next
+                if connection.proxy.drain.window().is_none() && !connection.link.is_retired() =>
+            {
+                let watch = connection.proxy.drain.watch();
+                tokio::task::spawn_local(http1::serve(connection, watch));
             }
             Done::Next => close(connection, End::Protocol),
             Done::End(end) => close(connection, end),
@@ -324,7 +327,7 @@ fn close(connection: Connection, end: End) {
     if matches!(end, End::Gone | End::Stalled) {
         return;
     }
-    let guard = Guard::new(&connection);
+    let guard = Guard::new(&connection, connection.proxy.drain.watch());
     let transport = connection.transport;
     tokio::task::spawn_local(guard.close(end, transport));
 }

@@ -152,6 +152,16 @@ impl Section<'_> {
         self.read(name, read)
     }
 
+    /// `true` or `false`; `false` where nothing is written and there is no default.
+    pub(in crate::config) fn flag(&self, name: &str) -> bool {
+        let key = self.key(name);
+        let read = |value: &Spanned<DeValue<'_>>| {
+            let wrong = || format!("is {}; it must be {}", self.written(value), key.allowed());
+            value.get_ref().as_bool().ok_or_else(wrong)
+        };
+        self.read(name, read).unwrap_or_default()
+    }
+
     /// An integer.
     pub(in crate::config) fn count(&self, name: &str) -> Option<usize> {
         let key = self.key(name);

@@ -13,7 +13,7 @@ pub mod process;
 pub mod tls;
 pub mod websocket;
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{cell::RefCell, future::Future, path::Path, time::Duration};
 
 use weir::{
     app::{App, Reloaded, Running, StartError},
@@ -67,7 +67,7 @@ pub async fn proxied2(route: &str) -> (backend2::Backend2, Weir) {
 
 /// A proxy at work in this process.
 pub struct Weir {
-    running: Option<Running>,
+    running: RefCell<Option<Running>>,
     /// The listeners' addresses, in the order of the file.
     pub addresses: Vec<String>,
     /// The admin listener's address.
@@ -90,7 +90,7 @@ impl Weir {
         let admin = app.admin_address().map(str::to_owned);
         let running = app.start().unwrap_or_else(|error| panic!("{error}"));
         Self {
-            running: Some(running),
+            running: RefCell::new(Some(running)),
             addresses,
             admin,
         }
@@ -119,7 +119,7 @@ impl Weir {
         let text = format!("[process]\nthreads = 1\ndrain = \"1s\"\n{toml}");
         let loaded = config::parse(&text, Path::new("test.toml"))
             .unwrap_or_else(|faults| panic!("{faults}\n{text}"));
-        let running = self.running.as_mut().expect("it runs");
+        let running = self.running.get_mut().as_mut().expect("it runs");
         let reloaded = running.reload(loaded.config).await?;
         self.addresses = running.addresses();
         Ok(reloaded)
@@ -132,11 +132,12 @@ impl Weir {
 
     /// Begins to drain.
     pub fn stop(&self) {
-        self.running.as_ref().expect("it runs").stop();
+        let mut running = self.running.borrow_mut();
+        running.as_mut().expect("it runs").stop();
     }
 
     /// Waits until the proxy has ended after [`Weir::stop`].
-    pub async fn ended(mut self) {
+    pub async fn ended(self) {
         let running = self.running.take().expect("it runs");
         soon(
             "the proxy's end",
@@ -149,7 +150,7 @@ impl Weir {
 
 impl Drop for Weir {
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
+        if let Some(mut running) = self.running.take() {
             running.stop();
             running.join();
         }
