@@ -77,6 +77,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Serve as the configuration says (this is also what `weir` alone does)
+    #[command(after_help = RUN_SIGNALS)]
     Run(RunArgs),
     /// Tell all that is wrong or doubtful in a configuration
     Check(CheckArgs),
@@ -284,8 +285,20 @@ Examples:
   weir convert --from ndjson        turn standard input into events
   weir probe https://example.com/a  who buffers, cuts or compresses my streams?
 
+`weir run` drains on SIGTERM, reads its file again on SIGHUP, and on SIGUSR2 has another process of the
+program take over its sockets before it drains.
+
 Every key of the configuration stands in proxy.toml.example with its default and range.
 Exit codes: 0 done, 64 wrong usage, 65 broken input (convert), 78 wrong configuration, 1 else.";
+
+const RUN_SIGNALS: &str = "\
+Signals:
+  SIGTERM, SIGINT  drain: /readyz fails, the listeners close, streams end at an event boundary;
+                   a second one ends the process at once
+  SIGHUP           read the file again; a bad one changes nothing
+  SIGUSR2          start the program again, which takes over the sockets, then drain
+
+Sockets from systemd are taken for the listeners that have their addresses.";
 
 const CONVERT_EXAMPLES: &str = "\
 Examples:

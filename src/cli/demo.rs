@@ -14,7 +14,10 @@ use std::{
 
 pub use backend::{Backend, start_backend};
 
-use super::{DemoArgs, Exit, run::serve};
+use super::{
+    DemoArgs, Exit,
+    run::{Source, serve},
+};
 use crate::config;
 
 /// Serves the demo until it is told to stop.
@@ -32,7 +35,7 @@ pub fn run(args: &DemoArgs, output: &mut impl Write, errors: &mut impl Write) ->
     };
     let text = config_text(args.address, backend.address());
     match config::parse(&text, Path::new("(demo)")) {
-        Ok(loaded) => serve(loaded.config, None, errors, |addresses| {
+        Ok(loaded) => serve(loaded.config, Source::default(), errors, |addresses| {
             let found = addresses.first().and_then(|address| address.parse().ok());
             let admin = addresses
                 .last()

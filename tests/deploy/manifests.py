@@ -65,9 +65,7 @@ def check_kubernetes():
     pod, labels = template["spec"], template["metadata"]["labels"]
     (weir,) = pod["containers"]
 
-    command = weir["lifecycle"]["preStop"]["exec"]["command"]
-    assert command[0] == "sleep"
-    stopping = int(command[1]) + seconds(proxy["process"]["drain"])
+    stopping = seconds(proxy["process"]["drain_delay"]) + seconds(proxy["process"]["drain"])
     assert pod["terminationGracePeriodSeconds"] >= stopping + SPARE_SECONDS_MIN
 
     assert files["Deployment"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
