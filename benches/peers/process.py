@@ -22,14 +22,15 @@ def files() -> int:
 
 
 def start(command, core, log, env=None) -> subprocess.Popen:
-    """Starts `command` on one core, with as many open files as allowed; `log` takes what it says.
+    """Starts `command` on one core, or on any, with as many open files as allowed; `log` takes what it says.
 
     It is in a process group of its own, so that Ctrl-C reaches it only through us, and it is ended by the
     kernel should we be killed.
     """
 
     def prepare():
-        os.sched_setaffinity(0, {core})
+        if core is not None:
+            os.sched_setaffinity(0, {core})
         resource.setrlimit(resource.RLIMIT_NOFILE, (files(), files()))
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -100,9 +101,9 @@ def await_ports(process: subprocess.Popen, ports, seconds: float) -> bool:
     return all(wait_until(lambda port=port: accepts(port), seconds, process) for port in ports)
 
 
-def accepts(port: int) -> bool:
+def accepts(port: int, address: str = "127.0.0.1") -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
+        socket.create_connection((address, port), 1).close()
         return True
     except OSError:
         return False

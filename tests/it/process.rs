@@ -252,18 +252,45 @@ async fn it_survives_running_out_of_descriptors() {
     let limited = format!("ulimit -n 80 && exec {WEIR} run --config {path}");
     let mut weir = Process::start(Command::new("sh").args(["-c", &limited]));
     let address = weir.address();
+    let mut open = Client::get(&address, "/", "").await;
+    let mut open_upstream = backend.stream("application/x-ndjson").await;
+    open.head().await;
     let mut crowd = Vec::new();
     for _ in 0..120 {
         crowd.push(Client::connect(&address).await);
     }
-    // One of the crowd that was accepted still works at the limit; after they leave, so do newcomers.
+    // A stream that was open before goes on at the limit; after the crowd has left, newcomers are served.
+    weir.errors_until("raise the limit of open files");
+    open_upstream.chunk("{\"n\":1}\n").await;
+    assert_eq!(open.chunk().await.as_deref(), Some("data: {\"n\":1}\n\n"));
     drop(crowd);
     let mut client = Client::get(&address, "/", "").await;
     let mut upstream = backend.stream("text/plain").await;
     upstream.chunk("alive").await;
     assert_eq!(client.head().await.status, 200);
     assert_eq!(client.chunk().await.as_deref(), Some("alive"));
-    weir.signal("KILL");
-    let (_, errors) = weir.ended().await;
-    assert!(errors.contains("raise the limit of open files"), "{errors}");
+    open_upstream.chunk("{\"n\":2}\n").await;
+    assert_eq!(open.chunk().await.as_deref(), Some("data: {\"n\":2}\n\n"));
+}
+
+#[tokio::test]
+async fn a_full_disk_for_the_log_costs_the_log_alone() {
+    let backend = Backend::bind().await;
+    let (_directory, path) = file(&backend.endpoint(), "127.0.0.1:0");
+    let full = format!("exec {WEIR} run --config {path} --log debug 2>/dev/full");
+    let mut weir = Process::start(Command::new("sh").args(["-c", &full]));
+    let address = weir.address();
+    // Every connection is a few lines that cannot be written.
+    for _ in 0..50 {
+        let mut client = Client::get(&address, "/", "").await;
+        let mut upstream = backend.stream("application/x-ndjson").await;
+        client.head().await;
+        upstream.chunk("1\n").await;
+        assert_eq!(client.chunk().await.as_deref(), Some("data: 1\n\n"));
+        upstream.end().await;
+        assert_eq!(client.chunk().await, None);
+    }
+    weir.signal("TERM");
+    let (status, _) = weir.ended().await;
+    assert_eq!(status.code(), Some(0));
 }
