@@ -1,6 +1,7 @@
 """Who notices that a peer has vanished, or never says anything?"""
 
 import asyncio
+import sys
 import time
 
 import proxies
@@ -32,7 +33,7 @@ async def client_vanishes(site, name: str) -> dict:
         async with site.endpoints("A") as (endpoint,), \
                 site.proxy(name, "client-vanishes", [endpoint], address="0.0.0.0", unacknowledged=5) as proxy:
             paths = ["/stream?rate=2", "/silent?seconds=1000"]
-            command = far.command("python3", "-B", proxies.HERE / "streams.py", far.near, proxy.port, STREAMS, *paths)
+            command = far.command(sys.executable, "-B", proxies.HERE / "streams.py", far.near, proxy.port, STREAMS, *paths)
             reader = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
             said = await asyncio.wait_for(reader.stdout.readline(), 30)
             healthy = await open_many(proxy.url, "/stream?rate=2", 5, 0.1)
