@@ -15,7 +15,7 @@ import proxies
 class Row:
     """One figure of a fault: its key in what the fault tells, its title, and what it must be for Weir.
 
-    `better` says which of two is better, "less" or "more"; `is_brief` whether the project's README shows it.
+    `better` says which of two is better, "less" or "more"; `brief` is its title in the project's README, if any.
     """
 
     key: str
@@ -23,7 +23,7 @@ class Row:
     unit: str = ""
     must: Callable | None = None
     better: str = ""
-    is_brief: bool = False
+    brief: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Fault:
     """A fault: what is done, under which settings, what it tells of every proxy, and how it is run."""
 
     key: str
+    brief: str
     title: str
     settings: str
     rows: tuple[Row, ...]

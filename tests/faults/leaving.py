@@ -47,18 +47,20 @@ def is_spread(value) -> bool:
 
 
 DRAIN = Fault(
-    "drain", "A proxy with many streams is asked to go within 10 s",
+    "drain", "2,000 streams, to be gone in 10 s",
+    "A proxy with many streams is asked to go within 10 s",
     "Weir: SIGTERM, `drain = \"10s\"`; nginx: QUIT, `worker_shutdown_timeout 10s`; HAProxy: USR1, "
     "`hard-stop-after 10s`",
     (
         Row("streams", "streams open", must=at_least(300)),
-        Row("clean", "that end whole, between events", must=at_least(300), better="more", is_brief=True),
+        Row("clean", "that end whole, between events", must=at_least(300), better="more",
+            brief="streams that end whole"),
         Row("asked_back", "that tell their client when to come back", must=at_least(300), better="more"),
-        Row("cut", "that are cut", must=none, better="less", is_brief=True),
+        Row("cut", "that are cut", must=none, better="less", brief="streams that are cut"),
         Row("torn", "that stop inside an event", must=none, better="less"),
         Row("p5", "a twentieth has ended after", "s"),
         Row("p95", "all but a twentieth have ended after", "s", must=is_spread),
-        Row("busiest", "ends in the busiest second", better="less", is_brief=True),
+        Row("busiest", "ends in the busiest second", better="less", brief="ends in the busiest second"),
         Row("gone_seconds", "until the proxy is gone", "s", must=at_most(DRAIN_SECONDS + 5)),
     ),
     drain)
@@ -104,15 +106,18 @@ async def open_on(endpoint, path: str) -> int:
 
 
 SLOW = Fault(
-    "slow", "Clients stop reading while their backend goes on as fast as it can",
+    "slow", "100 clients that stop reading",
+    "Clients stop reading while their backend goes on as fast as it can",
     f"time to write: {WRITE_SECONDS} s (Weir: `[route.timeouts] write`; nginx: `send_timeout`; HAProxy: "
     "`timeout client`)",
     (
         Row("stuck", "clients that do not read"),
-        Row("memory", "memory that they cost at most", "kB", must=at_most(100_000), better="less", is_brief=True),
+        Row("memory", "memory that they cost at most", "kB", must=at_most(100_000), better="less",
+            brief="memory that they cost"),
         Row("late_ms", "the latest event of 20 streams beside them", "ms"),
         Row("harmed", "of these harmed", must=none, better="less"),
         Row("left", "stuck streams that are not ended after 20 s", must=none),
-        Row("ended_seconds", "until all of them were ended", "s", must=at_most(15), better="less", is_brief=True),
+        Row("ended_seconds", "until all of them were ended", "s", must=at_most(15), better="less",
+            brief="until all are ended"),
     ),
     slow)

@@ -54,22 +54,26 @@ def came_back(opener, started: float) -> float | None:
 
 
 FAULT = Fault(
-    "outage", "One of three endpoints is killed (kill −9) under streams, and comes back 4 s later",
+    "outage", "one of three endpoints is killed",
+    "One of three endpoints is killed (kill −9) under streams, and comes back 4 s later",
     "Weir: `[upstream.all.health.check] every = \"500ms\"`, where the binary has it; nginx: `max_fails=1 "
     "fail_timeout=2s`, `proxy_next_upstream error timeout`; HAProxy: `check inter 500ms`, `observe layer4`, "
     "`redispatch`, `retry-on conn-failure empty-response`",
     (
         Row("streams", "streams open", must=at_least(100)),
         Row("on_dead", "of these on the endpoint that dies", must=at_least(1)),
-        Row("others_harmed", "the others' streams that were harmed", must=none, better="less", is_brief=True),
+        Row("others_harmed", "the others' streams that were harmed", must=none, better="less",
+            brief="other endpoints' streams harmed"),
         Row("dead_cut", "its own streams that the client sees cut"),
         Row("dead_whole", "its own streams that look complete", must=none, better="less"),
         Row("dead_torn", "its own streams that stop inside an event", must=none, better="less"),
-        Row("dead_told", "its own streams whose client is told why", must=at_least(1), better="more", is_brief=True),
+        Row("dead_told", "its own streams whose client is told why", must=at_least(1), better="more",
+            brief="its clients that are told why"),
         Row("cut_seconds", "until the last of them was cut", "s", must=at_most(5), better="less"),
         Row("new", "streams opened meanwhile"),
-        Row("new_failed", "of these failed", must=none, better="less", is_brief=True),
+        Row("new_failed", "of these failed", must=none, better="less", brief="new streams that fail"),
         Row("failing_seconds", "until none failed any more", "s"),
-        Row("back_seconds", "until it has streams again", "s", must=at_most(15), better="less", is_brief=True),
+        Row("back_seconds", "until it has streams again", "s", must=at_most(15), better="less",
+            brief="until it has streams again"),
     ),
     run)

@@ -39,7 +39,7 @@ class Proxy:
         place.mkdir(parents=True)
         # A file of its own, so that it can be replaced by a new one.
         self.program = place / self.name
-        shutil.copy(program, self.program)
+        copy(program, self.program)
         self.config = place / self.template.removesuffix(".in")
         self.settings = {}
         self.running = None
@@ -106,7 +106,7 @@ class Proxy:
     def upgrade(self) -> None:
         """Puts a new binary in the old one's place, and has it take over."""
         new = self.program.with_suffix(".new")
-        shutil.copy(self.program, new)
+        copy(self.program, new)
         new.replace(self.program)
         self.signal(signal.SIGUSR2)
 
@@ -239,6 +239,13 @@ class Haproxy(Proxy):
 
 
 PROXIES = {proxy.name: proxy for proxy in (Weir, Nginx, Haproxy)}
+
+
+def copy(source, target) -> None:
+    """Copies a program, by a process of its own: a file that another of our threads' children inherited open for
+    writing could not be executed.
+    """
+    subprocess.run(["cp", source, target], check=True)
 
 
 def read_link(path: str) -> str | None:

@@ -48,8 +48,8 @@ async def reload(site, name: str) -> dict:
             "harmed": len(harmed) + sum(not stream.failed and broken_off(stream) for stream in short),
             "processes": processes - at_first,
             "pss_before": before,
-            "memory_meanwhile": meanwhile - before,
-            "memory_after": proxy.pss_kb() - before,
+            "memory_meanwhile": max(0, meanwhile - before),
+            "memory_after": max(0, proxy.pss_kb() - before),
         }
 
 
@@ -70,21 +70,23 @@ def broken_off(stream) -> bool:
 
 
 RELOAD = Fault(
-    "reload", "The file is read again 101 times in 10 s, alternately changed and broken, under load",
+    "reload", "101 reloads in 10 s, half of them of broken files",
+    "The file is read again 101 times in 10 s, alternately changed and broken, under load",
     "Weir: HUP; nginx: HUP, no `worker_shutdown_timeout`; HAProxy: master-worker, USR2, `expose-fd listeners`, no "
     "`hard-stop-after`",
     (
         Row("took_effect", "the last change took effect", must=all_of),
         Row("streams", "streams meanwhile", must=at_least(100)),
-        Row("refused", "of these refused or unanswered", must=none, better="less", is_brief=True),
-        Row("harmed", "of these cut, or with events lost or doubled", must=none, better="less", is_brief=True),
-        Row("processes", "processes more, while streams of earlier files last",
-            must=none, better="less", is_brief=True),
+        Row("refused", "of these refused or unanswered", must=none, better="less", brief="clients refused"),
+        Row("harmed", "of these cut, or with events lost or doubled", must=none, better="less",
+            brief="streams harmed"),
+        Row("processes", "processes more, while streams of earlier files last", must=none, better="less",
+            brief="processes left, while streams last"),
         Row("pss_before", "memory before", "kB"),
-        Row("memory_meanwhile", "memory more, while streams of earlier files last", "kB", must=at_most(MEMORY_KB_MAX),
-            better="less", is_brief=True),
-        Row("memory_after", "memory more, after all streams have ended", "kB",
-            must=at_most(MEMORY_KB_MAX), better="less"),
+        Row("memory_meanwhile", "memory more, while streams of earlier files last", "kB",
+            must=at_most(MEMORY_KB_MAX), better="less", brief="memory more, while streams last"),
+        Row("memory_after", "memory more, after all streams have ended", "kB", must=at_most(MEMORY_KB_MAX),
+            better="less"),
     ),
     reload)
 
@@ -127,18 +129,19 @@ def old_workers(proxy, before) -> int:
 
 
 UPGRADE = Fault(
-    "upgrade", "A new binary takes over under load",
+    "upgrade", "a new binary takes over",
+    "A new binary takes over under load",
     "Weir: SIGUSR2, `drain = \"5s\"`; nginx: USR2, then QUIT; HAProxy: USR2 to the master; the peers' old processes "
     "have all the time that their streams need",
     (
         Row("took_over", "the new binary serves", must=all_of),
         Row("short", "streams opened meanwhile", must=at_least(50)),
-        Row("refused", "of these refused or unanswered", must=none, better="less", is_brief=True),
-        Row("harmed", "of these cut, or with events lost or doubled", must=none, better="less", is_brief=True),
+        Row("refused", "of these refused or unanswered", must=none, better="less", brief="clients refused"),
+        Row("harmed", "of these cut, or with events lost or doubled", must=none, better="less"),
         Row("streams", "long streams open before"),
-        Row("cut", "of these cut, or with events lost or doubled", must=none, better="less", is_brief=True),
-        Row("asked_back", "of these ended whole, between events", is_brief=True),
-        Row("left", "of these still open in the old processes after 10 s", is_brief=True),
+        Row("cut", "of these cut, or with events lost or doubled", must=none, better="less", brief="long streams cut"),
+        Row("asked_back", "of these ended whole, between events", brief="long streams ended whole"),
+        Row("left", "of these still open in the old processes after 10 s", brief="long streams left in old processes"),
         Row("old_seconds", "until the old processes were gone", "s", must=at_most(9)),
     ),
     upgrade)

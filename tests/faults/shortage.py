@@ -60,18 +60,20 @@ async def serves(proxy) -> bool:
 
 
 DESCRIPTORS = Fault(
-    "descriptors", f"{CROWD} clients come to a proxy that may open {FILES} files",
+    "descriptors", "no more descriptors",
+    f"{CROWD} clients come to a proxy that may open {FILES} files",
     f"`prlimit --nofile={FILES}`; nginx has that for each of its two workers; HAProxy needs a `maxconn` that fits",
     (
         Row("streams", "streams open before", must=at_least(20)),
-        Row("harmed", "of these harmed", must=none, better="less", is_brief=True),
+        Row("harmed", "of these harmed", must=none, better="less", brief="open streams harmed"),
         Row("served", "of the crowd served", must=at_least(1)),
-        Row("refused", "of the crowd answered with an error, or closed unanswered", better="less", is_brief=True),
+        Row("refused", "of the crowd answered with an error, or closed unanswered", better="less",
+            brief="newcomers refused, of 800"),
         Row("statuses", "with the status"),
         Row("waiting", "of the crowd left waiting"),
         Row("cpu", "processor time meanwhile", "% of a core", must=at_most(50)),
-        Row("served_seconds", "until newcomers were served, once the crowd had left", "s",
-            must=at_most(10), better="less", is_brief=True),
+        Row("served_seconds", "until newcomers were served, once the crowd had left", "s", must=at_most(10),
+            better="less", brief="until newcomers are served, once there is room"),
     ),
     descriptors)
 
@@ -115,16 +117,17 @@ async def some(proxy) -> list[Stream]:
 
 
 DISK = Fault(
-    "disk", "The disk that the log is written to is full, and later is not",
+    "disk", "the log's disk is full",
+    "The disk that the log is written to is full, and later is not",
     "log on a file system of 64 kB: standard error for Weir (`--log info`), `access_log` and `error_log` for nginx, "
     "`log stdout format raw` for HAProxy",
     (
         Row("logged", "it logs before", must=all_of),
         Row("is_lost", "what it logs is lost meanwhile", must=all_of),
         Row("streams", "streams open before"),
-        Row("harmed", "of these harmed", must=none, better="less", is_brief=True),
+        Row("harmed", "of these harmed", must=none, better="less", brief="open streams harmed"),
         Row("short", "streams opened meanwhile", must=at_least(50)),
-        Row("short_harmed", "of these failed or harmed", must=none, better="less", is_brief=True),
-        Row("logs_again", "it logs again", must=all_of, better="more", is_brief=True),
+        Row("short_harmed", "of these failed or harmed", must=none, better="less", brief="new streams harmed"),
+        Row("logs_again", "it logs again", must=all_of, better="more", brief="logs again, once there is room"),
     ),
     disk)

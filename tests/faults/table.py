@@ -27,10 +27,10 @@ def readme(results: dict, faults, titles: dict, text: str) -> str:
     names = results["proxies"]
     lines = heading("fault | figure", names, titles)
     for fault in faults:
-        title = fault.title
+        title = fault.brief
         for row in fault.rows:
-            if row.is_brief and fault.key in results["faults"]:
-                lines.append(line(f"{title} | {row.title}", results["faults"][fault.key], row, names))
+            if row.brief and fault.key in results["faults"]:
+                lines.append(line(f"{title} | {row.brief}", results["faults"][fault.key], row, names))
                 title = ""
     return "\n".join([text[:before], about(results, titles), "", *lines]) + "\n" + text[after:]
 

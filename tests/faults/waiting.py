@@ -33,7 +33,8 @@ async def client_vanishes(site, name: str) -> dict:
         async with site.endpoints("A") as (endpoint,), \
                 site.proxy(name, "client-vanishes", [endpoint], address="0.0.0.0", unacknowledged=5) as proxy:
             paths = ["/stream?rate=2", "/silent?seconds=1000"]
-            command = far.command(sys.executable, "-B", proxies.HERE / "streams.py", far.near, proxy.port, STREAMS, *paths)
+            command = far.command(sys.executable, "-B", proxies.HERE / "streams.py", far.near, proxy.port, STREAMS,
+                                  *paths)
             reader = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
             said = await asyncio.wait_for(reader.stdout.readline(), 30)
             healthy = await open_many(proxy.url, "/stream?rate=2", 5, 0.1)
@@ -61,15 +62,16 @@ async def client_vanishes(site, name: str) -> dict:
 
 
 CLIENT_VANISHES = Fault(
-    "client-vanishes", "The packets of clients vanish in the middle of their streams, without a FIN",
+    "client-vanishes", "clients' packets vanish",
+    "The packets of clients vanish in the middle of their streams, without a FIN",
     "Weir: nothing to set (`TCP_USER_TIMEOUT` of 60 s); nginx: `so_keepalive=5s:1s:3`; HAProxy: `tcp-ut 5s`, "
     "`clitcpka`",
     (
         Row("opened", "streams of clients that vanish", must=at_least(2 * STREAMS)),
-        Row("busy_seconds", "until the proxy gives up streams with events", "s",
-            must=at_most(NOTICE_SECONDS_MAX), better="less", is_brief=True),
-        Row("quiet_seconds", "until it gives up silent ones", "s",
-            must=at_most(NOTICE_SECONDS_MAX), better="less", is_brief=True),
+        Row("busy_seconds", "until the proxy gives up streams with events", "s", must=at_most(NOTICE_SECONDS_MAX),
+            better="less", brief="until streams with events are given up"),
+        Row("quiet_seconds", "until it gives up silent ones", "s", must=at_most(NOTICE_SECONDS_MAX), better="less",
+            brief="until silent streams are given up"),
         Row("harmed", "of 5 streams beside them harmed", must=none, better="less"),
     ),
     client_vanishes, waits=True)
@@ -111,15 +113,18 @@ async def endpoint_vanishes(site, name: str) -> dict:
 
 
 ENDPOINT_VANISHES = Fault(
-    "endpoint-vanishes", "The packets of an endpoint vanish in the middle of its replies",
+    "endpoint-vanishes", "an endpoint's packets vanish",
+    "The packets of an endpoint vanish in the middle of its replies",
     f"{IDLE_SECONDS} s of silence (Weir: `[route.timeouts] idle`; nginx: `proxy_read_timeout`; HAProxy: "
     "`timeout server`); 1 s to connect",
     (
         Row("opened", "streams open", must=at_least(STREAMS)),
         Row("cut", "of these that the client sees cut", must=at_least(STREAMS)),
         Row("complete", "of these that look complete", must=none, better="less"),
-        Row("told", "of these whose client is told why", must=at_least(STREAMS), better="more", is_brief=True),
-        Row("seconds", "until all were cut", "s", must=at_most(4 * IDLE_SECONDS), better="less", is_brief=True),
+        Row("told", "of these whose client is told why", must=at_least(STREAMS), better="more",
+            brief="clients that are told why, of 10"),
+        Row("seconds", "until all were cut", "s", must=at_most(4 * IDLE_SECONDS), better="less",
+            brief="until the clients know"),
         Row("new_status", "status of a new request then", must=at_least(500)),
         Row("new_seconds", "until it was answered", "s", must=at_most(15)),
     ),
@@ -154,13 +159,15 @@ class At:
 
 
 SILENT = Fault(
-    "silent", "An endpoint never answers, falls silent for 12 s, or answers after 8 s only",
+    "silent", "silent endpoints, an impatient hop in front",
+    "An endpoint never answers, falls silent for 12 s, or answers after 8 s only",
     f"3 s for the first answer, else no limit; in front of the latter two an nginx with `proxy_read_timeout "
     f"{IMPATIENT_SECONDS}s`; Weir: `heartbeat = {{ every = \"2s\", before_reply = \"2s\" }}`",
     (
         Row("never_status", "status where there is no answer", must=at_least(504)),
         Row("never_seconds", "until that is told", "s", must=at_most(15)),
-        Row("silent", "the silent stream survives the impatient hop", must=all_of, better="more", is_brief=True),
-        Row("late", "the late answer survives it", must=all_of, better="more", is_brief=True),
+        Row("silent", "the silent stream survives the impatient hop", must=all_of, better="more",
+            brief="silence of 12 s survives"),
+        Row("late", "the late answer survives it", must=all_of, better="more", brief="an answer after 8 s survives"),
     ),
     silent, waits=True)
