@@ -56,9 +56,9 @@ def came_back(opener, started: float) -> float | None:
 FAULT = Fault(
     "outage", "one of three endpoints is killed",
     "One of three endpoints is killed (kill −9) under streams, and comes back 4 s later",
-    "Weir: `[upstream.all.health.check] every = \"500ms\"`, where the binary has it; nginx: `max_fails=1 "
-    "fail_timeout=2s`, `proxy_next_upstream error timeout`; HAProxy: `check inter 500ms`, `observe layer4`, "
-    "`redispatch`, `retry-on conn-failure empty-response`",
+    "Weir: `[upstream.all.health.check] every = \"500ms\"`; nginx: `max_fails=1 fail_timeout=2s`, "
+    "`proxy_next_upstream error timeout`; HAProxy: `check inter 500ms`, `observe layer4`, `redispatch`, "
+    "`retry-on conn-failure empty-response`",
     (
         Row("streams", "streams open", must=at_least(100)),
         Row("on_dead", "of these on the endpoint that dies", must=at_least(1)),

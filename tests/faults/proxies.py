@@ -17,7 +17,6 @@ START_SECONDS = 20
 HOUR = 3600
 DEFAULTS = {"drain": 30, "idle": HOUR, "write": HOUR, "unacknowledged": 60, "before_reply": "off", "generation": "g1",
             "address": "127.0.0.1"}
-HEALTH = '[upstream.all.health.check]\npath = "/health"\nevery = "500ms"\nrise = 1\nfall = 2'
 USR2 = 1 << (signal.SIGUSR2 - 1)
 
 
@@ -160,14 +159,7 @@ class Weir(Proxy):
 
     def facts(self):
         listed = ", ".join(f'"http://{address}:{port}"' for address, port in self.settings["endpoint_list"])
-        return {"endpoints": listed, "upstream": HEALTH if self._knows_health() else ""}
-
-    def _knows_health(self) -> bool:
-        """Whether it checks endpoints at all: an older one may be tested, too."""
-        trial = self.place / "health.toml"
-        trial.write_text(f'[[listener]]\naddress = "127.0.0.1:0"\n[upstream.all]\nendpoints = ["http://127.0.0.1:1"]\n'
-                         f'{HEALTH}\n[[route]]\nname = "all"\nupstream = "all"\n')
-        return subprocess.run([self.program, "check", trial], capture_output=True).returncode == 0
+        return {"endpoints": listed}
 
     def generation(self, stream):
         return stream.event_name
