@@ -2,6 +2,9 @@
 //!
 //! The one table that the reader, its messages and the test of `proxy.toml.example` share.
 
+mod upstreams;
+
+pub(crate) use self::upstreams::UPSTREAM;
 use super::{
     bounds,
     schema::{Key, Kind, Schema, bytes, duration, key, later},
@@ -119,152 +122,6 @@ pub(crate) static LISTENER_LIMITS: Schema = Schema {
         .or("16384"),
         bytes("header", "4KiB", "64KiB").or(r#""32KiB""#),
         key("headers", Kind::Count { from: 16, to: 1000 }).or("100"),
-    ],
-};
-
-pub(crate) static UPSTREAM: Schema = Schema {
-    title: "[upstream.NAME]",
-    keys: &[
-        key(
-            "endpoints",
-            Kind::List(r#"a list such as ["http://127.0.0.1:11434"]"#),
-        )
-        .required(),
-        key(
-            "http",
-            Kind::Choice {
-                now: &["1.1", "2", "auto"],
-                later: &[],
-            },
-        )
-        .or(r#""1.1""#),
-        key(
-            "balance",
-            Kind::Choice {
-                now: &["least-streams", "round-robin", "p2c", "hash"],
-                later: &[],
-            },
-        )
-        .or(r#""least-streams""#),
-        key("hash", Kind::Section(&HASH)),
-        duration("connect_timeout", "1ms", "5m").or(r#""5s""#),
-        key("retry", Kind::Section(&RETRY)),
-        key("tls", Kind::Section(&UPSTREAM_TLS)),
-        key("websocket", Kind::Switch(&WEBSOCKET)),
-        key("poll", Kind::Section(&POLL)),
-        key("health", Kind::Section(&HEALTH)),
-    ],
-};
-
-pub(crate) static HEALTH: Schema = Schema {
-    title: "[upstream.NAME.health]",
-    keys: &[
-        key("failures", Kind::Count { from: 0, to: 1000 }).or("5"),
-        duration("within", "1s", "1h").or(r#""1m""#),
-        duration("eject", "100ms", "1h").or(r#""10s""#),
-        duration("eject_max", "100ms", "24h").or(r#""5m""#),
-        key("check", Kind::Section(&CHECK)),
-    ],
-};
-
-pub(crate) static CHECK: Schema = Schema {
-    title: "[upstream.NAME.health.check]",
-    keys: &[
-        key("path", Kind::Text(r#"a path such as "/healthz""#)),
-        key("host", Kind::Text("a host, with its port where it has one")),
-        key(
-            "status",
-            Kind::Text(r#"a status or a range of them, such as "200" or "200-399""#),
-        )
-        .or(r#""200-399""#),
-        duration("every", "100ms", "1h").or(r#""5s""#),
-        duration("timeout", "10ms", "5m").or(r#""2s""#),
-        key("rise", Kind::Count { from: 1, to: 100 }).or("2"),
-        key("fall", Kind::Count { from: 1, to: 100 }).or("3"),
-    ],
-};
-
-pub(crate) static HASH: Schema = Schema {
-    title: "[upstream.NAME.hash]",
-    keys: &[
-        key("header", Kind::Text("a field's name")),
-        key("cookie", Kind::Text("a cookie's name")),
-        key("query", Kind::Text("the name of a parameter of the query")),
-    ],
-};
-
-pub(crate) static RETRY: Schema = Schema {
-    title: "[upstream.NAME.retry]",
-    keys: &[
-        key("attempts", Kind::Count { from: 1, to: 16 }).or("3"),
-        key(
-            "on",
-            Kind::List(r#"a list of "reset" and of statuses such as "503""#),
-        )
-        .or(r#"["reset"]"#),
-        key("budget", Kind::Count { from: 0, to: 100 }).or("20"),
-    ],
-};
-
-pub(crate) static UPSTREAM_TLS: Schema = Schema {
-    title: "[upstream.NAME.tls]",
-    keys: &TRUST,
-};
-
-/// How whom we connect to is trusted.
-const TRUST: [Key; 2] = [
-    key("ca", Kind::Text("the path of a PEM file")),
-    key(
-        "server_name",
-        Kind::Text("a host name or an address, without a port"),
-    ),
-];
-
-pub(crate) static WEBSOCKET: Schema = Schema {
-    title: "[upstream.NAME.websocket]",
-    keys: &[
-        key(
-            "subprotocol",
-            Kind::Text(r#"a name such as "graphql-transport-ws""#),
-        ),
-        key("send", Kind::List("a list of text messages"))
-            .or("[]")
-            .secret(),
-    ],
-};
-
-pub(crate) static POLL: Schema = Schema {
-    title: "[upstream.NAME.poll]",
-    keys: &[
-        key("cursor", Kind::Section(&CURSOR)),
-        key("query", Kind::Text(r#"a parameter's name such as "index""#)).required(),
-        key("initial", Kind::Text("a cursor")),
-        duration("every", "10ms", "1h").or(r#""1s""#),
-        key("backoff", Kind::Section(&BACKOFF)),
-    ],
-};
-
-pub(crate) static CURSOR: Schema = Schema {
-    title: "[upstream.NAME.poll.cursor]",
-    keys: &[
-        key("header", Kind::Text(r#"a field such as "x-consul-index""#)),
-        key("at", Kind::Text(r#"a JSON Pointer such as "/last_seq""#)),
-        key("last", Kind::Text(r#"a JSON Pointer such as "/result""#)),
-        key(
-            "add",
-            Kind::Count {
-                from: 1,
-                to: 1_000_000,
-            },
-        ),
-    ],
-};
-
-pub(crate) static BACKOFF: Schema = Schema {
-    title: "[upstream.NAME.poll.backoff]",
-    keys: &[
-        duration("first", "10ms", "1h").or(r#""1s""#),
-        duration("most", "10ms", "1h").or(r#""30s""#),
     ],
 };
 
@@ -495,3 +352,12 @@ const POINTER: &str = r#"a JSON Pointer such as "/message/content""#;
 const TEXT_OR_PLACE: &str = r#"a string, or a place in the record such as { at = "/id" }"#;
 
 const PREFIX: &str = r#"a path such as "/api", without a slash at its end"#;
+
+/// How whom we connect to is trusted.
+const TRUST: [Key; 2] = [
+    key("ca", Kind::Text("the path of a PEM file")),
+    key(
+        "server_name",
+        Kind::Text("a host name or an address, without a port"),
+    ),
+];
