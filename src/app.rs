@@ -234,6 +234,7 @@ impl Running {
         }
         let traces = config.traces.as_ref();
         generation.tracer = self.collectors.tracer(traces, &self.metrics)?;
+        generation.enter();
         let mut opened = self.listen(prepared);
         let served = operators::served(&generation, &config, SystemTime::now());
         self.compression.resize(config.compression_bytes_max);

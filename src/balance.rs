@@ -17,12 +17,14 @@ pub enum Method {
 }
 
 /// An endpoint that may be chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
     /// Its open streams.
     pub open_streams: usize,
-    /// How many streams it is to have beside others; at least 1.
-    pub weight: u32,
+    /// How many streams it is to have beside others; more than 0.
+    pub weight: f64,
+    /// Those of a lower number come first; the others are for when none of them may be taken (RFC 2782).
+    pub priority: u16,
     /// What tells it from the others, the same in every process.
     pub id: u64,
 }
@@ -41,6 +43,21 @@ pub struct Draw {
 /// Chooses one of `endpoints`, which are `None` where they must not be taken.
 #[must_use]
 pub fn choose(method: Method, endpoints: &[Option<Candidate>], draw: Draw) -> Option<usize> {
+    let mut priorities = endpoints.iter().flatten().map(|one| one.priority);
+    let first = priorities.next()?;
+    let (least, most) = priorities.fold((first, first), |(least, most), priority| {
+        (least.min(priority), most.max(priority))
+    });
+    if least == most {
+        return of_equals(method, endpoints, draw);
+    }
+    let is_first = |one: &Candidate| one.priority == least;
+    let firsts: Vec<_> = endpoints.iter().map(|one| one.filter(is_first)).collect();
+    of_equals(method, &firsts, draw)
+}
+
+/// Chooses among endpoints of one priority.
+fn of_equals(method: Method, endpoints: &[Option<Candidate>], draw: Draw) -> Option<usize> {
     match method {
         Method::RoundRobin => in_turn(endpoints, draw.turn),
         Method::LeastStreams => least_loaded(endpoints, draw.turn),
@@ -50,22 +67,22 @@ pub fn choose(method: Method, endpoints: &[Option<Candidate>], draw: Draw) -> Op
 }
 
 /// The endpoint whose turn it is; the next that may be taken where that one may not.
+///
+/// Unequal weights get their turns spread out, not in a row: multiples of the golden ratio fall evenly
+/// into the weights' shares, whichever these are and however they change.
 fn in_turn(endpoints: &[Option<Candidate>], turn: usize) -> Option<usize> {
-    let weights = endpoints
-        .iter()
-        .flatten()
-        .map(|endpoint| endpoint.weight as usize);
-    let all: usize = weights.sum();
-    let mut left = turn.checked_rem(all)?;
-    for (index, endpoint) in endpoints.iter().enumerate() {
-        let Some(endpoint) = endpoint else { continue };
-        match left.checked_sub(endpoint.weight as usize) {
-            Some(rest) => left = rest,
-            None => return Some(index),
-        }
+    let open = || weighted(endpoints);
+    let (_, first) = open().next()?;
+    if open().all(|(_, weight)| (weight - first).abs() < f64::EPSILON) {
+        let turn = turn % open().count();
+        return open().nth(turn).map(|(index, _)| index);
     }
-    None
+    let point = fraction((turn as u64).wrapping_mul(GOLDEN_RATIO));
+    at_share(open, point)
 }
+
+/// The golden ratio's fraction, of 2^64.
+const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
 
 fn least_loaded(endpoints: &[Option<Candidate>], turn: usize) -> Option<usize> {
     let count = endpoints.len();
@@ -75,26 +92,40 @@ fn least_loaded(endpoints: &[Option<Candidate>], turn: usize) -> Option<usize> {
         .map(|(index, _)| index)
 }
 
+/// Draws two, each as often as its weight, and takes the less loaded.
 fn less_loaded_of_two(endpoints: &[Option<Candidate>], random: u64) -> Option<usize> {
-    let open = || {
-        endpoints
-            .iter()
-            .enumerate()
-            .filter_map(|(index, one)| Some((index, (*one)?)))
+    let open = || weighted(endpoints);
+    let first = at_share(open, fraction(random))?;
+    let others = || open().filter(move |(index, _)| *index != first);
+    let Some(second) = at_share(others, fraction(mix(random))) else {
+        return Some(first);
     };
-    let count = open().count();
-    let (first, second) = ((random >> 32) as usize, (random & 0xFFFF_FFFF) as usize);
-    let first = first.checked_rem(count)?;
-    // The second is another one, where there is another.
-    let second = second
-        .checked_rem(count - 1)
-        .map_or(first, |step| (first + 1 + step) % count);
-    let (one, other) = (open().nth(first)?, open().nth(second)?);
-    Some(if load(other.1) < load(one.1) {
-        other.0
+    let load_of = |index: usize| endpoints[index].map(load);
+    Some(if load_of(second) < load_of(first) {
+        second
     } else {
-        one.0
+        first
     })
+}
+
+/// The endpoints that may be taken, with their weights.
+fn weighted(endpoints: &[Option<Candidate>]) -> impl Iterator<Item = (usize, f64)> {
+    let weight = |(index, one): (usize, &Option<Candidate>)| Some((index, (*one)?.weight));
+    endpoints.iter().enumerate().filter_map(weight)
+}
+
+/// The one in whose share of all weights `point` lies, which is from 0 to 1.
+fn at_share<I: Iterator<Item = (usize, f64)>>(open: impl Fn() -> I, point: f64) -> Option<usize> {
+    let all: f64 = open().map(|(_, weight)| weight).sum();
+    let mut left = point * all;
+    for (index, weight) in open() {
+        left -= weight;
+        if left < 0.0 {
+            return Some(index);
+        }
+    }
+    // What rounding left over is the last one's.
+    open().last().map(|(index, _)| index)
 }
 
 /// The endpoint that scores highest for the key among those that have at most [`SHARE_MAX`] of what an
@@ -108,9 +139,9 @@ fn by_key(endpoints: &[Option<Candidate>], key: u64) -> Option<usize> {
             .filter_map(|(index, one)| Some((index, (*one)?)))
     };
     let streams: usize = open().map(|(_, endpoint)| endpoint.open_streams).sum();
-    let weights: f64 = open().map(|(_, endpoint)| f64::from(endpoint.weight)).sum();
+    let weights: f64 = open().map(|(_, endpoint)| endpoint.weight).sum();
     let has_room = |endpoint: Candidate| {
-        let even = count(streams + 1) * f64::from(endpoint.weight) / weights;
+        let even = count(streams + 1) * endpoint.weight / weights;
         count(endpoint.open_streams + 1) <= (SHARE_MAX * even).ceil()
     };
     open()
@@ -124,11 +155,13 @@ const SHARE_MAX: f64 = 1.25;
 
 /// Weighted rendezvous hashing: the share of keys for which an endpoint scores highest is its weight's.
 fn score(endpoint: Candidate, key: u64) -> f64 {
-    let mixed = mix(endpoint.id ^ mix(key));
-    // Between 0 and 1, and neither of them.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    let fraction = ((mixed >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    f64::from(endpoint.weight) / -fraction.ln()
+    endpoint.weight / -fraction(mix(endpoint.id ^ mix(key))).ln()
+}
+
+/// The bits as a number between 0 and 1, and neither of them.
+#[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+fn fraction(bits: u64) -> f64 {
+    ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
 }
 
 /// Spreads every bit over all (the finalizer of `SplitMix64`).
@@ -138,8 +171,9 @@ fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// The load that it would have with one stream more: so weights count from the first stream on.
 fn load(endpoint: Candidate) -> f64 {
-    count(endpoint.open_streams) / f64::from(endpoint.weight)
+    count(endpoint.open_streams + 1) / endpoint.weight
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 streams")]
@@ -155,7 +189,8 @@ mod tests {
         let candidate = |(index, &(open_streams, weight)): (usize, &(usize, u32))| {
             (weight > 0).then_some(Candidate {
                 open_streams,
-                weight,
+                weight: f64::from(weight),
+                priority: 0,
                 id: 1000 + index as u64,
             })
         };
@@ -181,17 +216,70 @@ mod tests {
             (RoundRobin, &[(9, 1), (0, 1), (0, 1)], 0, Some(0)),
             (RoundRobin, &[(9, 1), (0, 1), (0, 1)], 4, Some(1)),
             (RoundRobin, &[(9, 1), (0, 0), (0, 1)], 1, Some(2)),
-            (RoundRobin, &[(0, 2), (0, 1)], 1, Some(0)),
-            (RoundRobin, &[(0, 2), (0, 1)], 2, Some(1)),
+            (RoundRobin, &[(0, 1), (0, 0), (0, 1)], 3, Some(2)),
             (LeastStreams, &[], 0, None),
             (LeastStreams, &[(2, 1), (1, 1), (3, 1)], 0, Some(1)),
             (LeastStreams, &[(1, 1), (1, 1), (1, 1)], 2, Some(2)),
             (LeastStreams, &[(1, 1), (1, 1), (0, 0)], 2, Some(0)),
             (LeastStreams, &[(3, 4), (1, 1)], 0, Some(0)),
+            (LeastStreams, &[(0, 1), (0, 2)], 0, Some(1)),
+            (LeastStreams, &[(0, 1), (9, 10)], 0, Some(0)),
+            (LeastStreams, &[(0, 1), (8, 10)], 0, Some(1)),
         ];
         for &(method, loads, turn, expected) in rows {
             let chosen = choose(method, &endpoints(loads), draw(turn));
             assert_eq!(chosen, expected, "{method:?} {loads:?} {turn}");
+        }
+    }
+
+    #[test]
+    fn turns_are_as_many_as_the_weights_and_spread_out() {
+        let all = endpoints(&[(0, 5), (0, 1), (0, 0), (0, 2)]);
+        let mut counts = [0_i32; 4];
+        let mut in_a_row = 0;
+        for turn in 0..800 {
+            let chosen = choose(Method::RoundRobin, &all, draw(turn)).unwrap();
+            counts[chosen] += 1;
+            in_a_row = if chosen == 0 { in_a_row + 1 } else { 0 };
+            assert!(in_a_row <= 4, "turn {turn}");
+        }
+        for (share, count) in [500, 100, 0, 200].into_iter().zip(counts) {
+            assert!((count - share).abs() <= 2, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn streams_are_as_many_as_the_weights() {
+        for method in [Method::LeastStreams, Method::PowerOfTwo] {
+            let mut all = endpoints(&[(0, 3), (0, 1), (0, 1)]);
+            for turn in 0..500 {
+                let chosen = choose(method, &all, draw(turn)).unwrap();
+                all[chosen].as_mut().unwrap().open_streams += 1;
+            }
+            let loads: Vec<usize> = all.iter().flatten().map(|one| one.open_streams).collect();
+            let is_near = |load: &usize, share| load.abs_diff(share) <= 25;
+            assert!(is_near(&loads[0], 300), "{method:?}: {loads:?}");
+            assert!(is_near(&loads[1], 100), "{method:?}: {loads:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_priority_is_for_when_nobody_before_it_may_be_taken() {
+        use Method::{Hash, LeastStreams, PowerOfTwo, RoundRobin};
+        let mut all = endpoints(&[(0, 1), (9, 1), (9, 1)]);
+        for (one, priority) in all.iter_mut().flatten().zip([20, 1, 2]) {
+            one.priority = priority;
+        }
+        for method in [RoundRobin, LeastStreams, PowerOfTwo, Hash] {
+            let mut left = all.clone();
+            for expected in [Some(1), Some(2), Some(0), None] {
+                for turn in 0..5 {
+                    assert_eq!(choose(method, &left, draw(turn)), expected, "{method:?}");
+                }
+                if let Some(index) = expected {
+                    left[index] = None;
+                }
+            }
         }
     }
 

@@ -38,6 +38,10 @@ pub enum Kind {
     NotImplemented,
     /// The request has come through us before.
     Loop,
+    /// Every endpoint has as many streams as it may, and none became free in time.
+    UpstreamFull,
+    /// No endpoint's name could be resolved.
+    NameFailed,
     /// No endpoint could be connected to.
     ConnectFailed,
     /// No endpoint could be connected to in time.
@@ -74,7 +78,8 @@ impl Kind {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::ConnectFailed
+            Self::NameFailed
+            | Self::ConnectFailed
             | Self::Loop
             | Self::TlsFailed
             | Self::Disconnected
@@ -82,7 +87,9 @@ impl Kind {
             Self::ConnectTimeout | Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::TooManyStreams | Self::OutOfMemory => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamFull | Self::TooManyStreams | Self::OutOfMemory => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::PeerTooManyStreams | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         }
     }
@@ -101,13 +108,14 @@ impl Kind {
             Self::NoRoute => "destination_not_found",
             Self::NotImplemented => "http_request_denied",
             Self::Loop => "proxy_loop_detected",
+            Self::NameFailed => "dns_error",
             Self::ConnectFailed => "connection_refused",
             Self::ConnectTimeout => "connection_timeout",
             Self::TlsFailed => "tls_protocol_error",
             Self::Disconnected => "connection_terminated",
             Self::BadReply => "http_protocol_error",
             Self::FirstByteTimeout => "http_response_timeout",
-            Self::TooManyStreams => "connection_limit_reached",
+            Self::UpstreamFull | Self::TooManyStreams => "connection_limit_reached",
             Self::OutOfMemory => "proxy_internal_response",
         }
     }
@@ -122,6 +130,8 @@ impl Kind {
             Self::NotAcceptable => "not_acceptable",
             Self::NotImplemented => "not_implemented",
             Self::Loop => "loop",
+            Self::UpstreamFull => "upstream_full",
+            Self::NameFailed => "name_failed",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::TlsFailed => "tls_failed",

@@ -196,6 +196,18 @@ impl Health {
         }
     }
 
+    /// From now on these settings hold. What nothing would undo any more is undone: an endpoint is up that
+    /// its checks took down where there are none, or that was ejected where nothing ejects.
+    pub fn follow(&mut self, settings: Settings, now: Duration) -> Option<Change> {
+        self.settings = settings;
+        let is_left = match self.state {
+            State::Up => false,
+            State::Ejected { .. } => settings.failures == 0,
+            State::Down => settings.streaks.is_none(),
+        };
+        is_left.then(|| self.come_back(now))
+    }
+
     /// Whether it is up.
     #[must_use]
     pub fn is_up(&self) -> bool {

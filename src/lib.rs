@@ -38,10 +38,10 @@
 //!
 //! - **Thread per core.** Each worker thread has its own runtime, listening sockets (`SO_REUSEPORT`),
 //!   upstream pools, scratch and output; its tasks never leave it. Between threads there are only the
-//!   routes, the upstreams' loads and health, what counts against [`limits`], what compressed streams may hold,
-//!   what operators ask and the word to stop ([`app`]). Operators are answered by a thread of their own
-//!   ([`admin`]), from each worker's list of its open streams ([`proxy::streams`]), in which nothing is written
-//!   but at a stream's begin and end.
+//!   routes, the upstreams' endpoints, what counts against [`limits`], what compressed streams may hold, what
+//!   operators ask and the word to stop ([`app`]). Operators are answered by a thread of their own ([`admin`]),
+//!   from each worker's list of its open streams ([`proxy::streams`]), in which nothing is written but at a
+//!   stream's begin and end.
 //! - **One task a stream, no channel.** The task polls the relay when the client can take more; the relay
 //!   polls its source, which is the upstream's connection. Not being polled is the back-pressure; being
 //!   dropped is the cancellation and gives everything back.

@@ -12,11 +12,15 @@ mod course;
 mod endpoint;
 mod http1;
 mod http2;
+mod joining;
 pub mod key;
 mod member;
 pub mod poll;
+mod queue;
 mod reply;
+mod resolve;
 pub mod retry;
+mod room;
 mod settings;
 mod shared;
 pub mod source;
@@ -37,10 +41,12 @@ pub use self::{
     endpoint::Lease,
     http1::Rewind,
     member::Member,
+    queue::Queue,
     reply::{Reply, UpgradeReply},
     retry::RetrySettings,
     settings::{
-        CheckSettings, EndpointAddress, HealthSettings, HttpVersion, Settings, TlsSettings,
+        CheckSettings, DnsMode, DnsSettings, EndpointAddress, EndpointSettings, HealthSettings,
+        HttpVersion, QueueSettings, Settings, Target, TlsSettings,
     },
     shared::{Members, Shared},
 };
@@ -56,11 +62,14 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Makes one worker's view; `scratch` is what the worker reads into.
+    /// Makes one worker's view; `scratch` is what the worker reads into. Where `before` is the worker's view
+    /// of the same upstream under earlier settings, connections that would be made just the same are kept.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, scratch: Scratch) -> Self {
+    pub fn new(shared: Arc<Shared>, scratch: Scratch, before: Option<&Self>) -> Self {
+        let before = before.filter(|before| before.shared.connects_like(&shared));
+        let before = before.map(|before| before.view.borrow());
         Self {
-            view: RefCell::new(View::of(shared.members(), None)),
+            view: RefCell::new(View::of(shared.members(), before.as_deref())),
             connector: Connector::new(&shared.settings, shared.trust.as_ref())
                 .counting(Arc::clone(&shared.metrics)),
             // Polls are sent while their stream has been lent the worker's.

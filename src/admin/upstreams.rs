@@ -17,6 +17,7 @@ pub(super) fn states(upstreams: &[Arc<Shared>]) -> Vec<UpstreamState> {
         let done = |reason: Reason| (reason.name(), retries.done(reason));
         UpstreamState {
             upstream: upstream.name().to_owned(),
+            queued: upstream.queue().length(),
             retries: Reason::ALL.map(done).to_vec(),
             retries_denied: retries.denied(),
         }
@@ -31,7 +32,7 @@ pub(super) fn endpoints(upstreams: &[Arc<Shared>]) -> Vec<EndpointState> {
         for member in upstream.members().iter() {
             endpoints.push(EndpointState {
                 upstream: upstream.name().to_owned(),
-                endpoint: member.address.to_string(),
+                endpoint: member.label().to_owned(),
                 streams: member.open_streams(),
                 is_up: member.is_up(),
                 ejections: member.ejections(),
@@ -72,6 +73,7 @@ pub(super) fn document(upstreams: &[Arc<Shared>]) -> Value {
         json!({
             "upstream": upstream.name(),
             "endpoints": endpoints.collect::<Vec<_>>(),
+            "queued": upstream.queue().length(),
             "retries": Reason::ALL.map(done).into_iter().collect::<Map<_, Value>>(),
             "retries_denied": retries.denied(),
         })
@@ -85,7 +87,7 @@ fn endpoint(upstream: &Shared, member: &Member) -> Value {
     let (checks_ok, checks_failed) = member.checks();
     json!({
         "upstream": upstream.name(),
-        "endpoint": member.address.to_string(),
+        "endpoint": member.label(),
         "streams": member.open_streams(),
         "up": member.is_up(),
         "state": summary.state,

@@ -10,7 +10,7 @@ use crate::{
     limits::Limits,
     route::{self, table::Table},
     telemetry::{metrics::Metrics, traces::Tracer},
-    upstream::{Shared, TrustError},
+    upstream::{self, Shared, TrustError},
 };
 
 /// One generation: built whole before anybody sees it, and never changed.
@@ -30,7 +30,7 @@ pub(super) struct Trace(Vec<Weak<route::Settings>>);
 
 impl Generation {
     /// Builds generation `number`, which traces nothing yet. Upstreams that are as they were in `before` keep
-    /// their loads and their pools.
+    /// their loads and their pools, and those that have changed the loads of the endpoints that stay.
     ///
     /// # Errors
     /// The certificates to trust cannot be used.
@@ -41,13 +41,19 @@ impl Generation {
         metrics: &Metrics,
         limits: &Limits,
     ) -> Result<Self, TrustError> {
-        let kept = |new: &Shared| {
+        let shared = |settings: &upstream::Settings| {
             let mut old = before.into_iter().flat_map(|before| &before.upstreams);
-            old.find(|old| old.is_same(new)).cloned()
-        };
-        let shared = |settings: &crate::upstream::Settings| {
-            let new = Shared::new(settings.clone(), metrics.upstream(&settings.name))?;
-            Ok(kept(&new).unwrap_or_else(|| Arc::new(new)))
+            let metrics = metrics.upstream(&settings.name);
+            let Some(old) = old.find(|old| old.name() == settings.name) else {
+                return Shared::new(settings.clone(), metrics).map(Arc::new);
+            };
+            let new = Shared::after(settings.clone(), metrics, old)?;
+            let is_same = new.is_same(old);
+            Ok(if is_same {
+                Arc::clone(old)
+            } else {
+                Arc::new(new)
+            })
         };
         let upstreams = config.upstreams.iter().map(shared);
         Ok(Self {
@@ -57,6 +63,13 @@ impl Generation {
             tracer: None,
             drain_delay: config.drain_delay,
         })
+    }
+
+    /// Puts its upstreams in force: it is going to be at work.
+    pub(super) fn enter(&self) {
+        for upstream in &self.upstreams {
+            upstream.enter();
+        }
     }
 
     /// What tells whether it is still used.

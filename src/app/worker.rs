@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, watch},
+    task::JoinSet,
     time::Instant,
 };
 use tracing::{error, info};
@@ -21,7 +22,7 @@ use crate::{
     },
     telemetry::metrics::WorkerMetrics,
     transcode::compress::{Budget, Press},
-    upstream::{Checks, Upstream},
+    upstream::{Checks, Shared, Upstream},
 };
 
 /// How often pools are looked through for connections to close, and limits for peers to forget.
@@ -31,7 +32,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 pub(super) struct Worker {
     pub(super) first: Update,
     pub(super) metrics: WorkerMetrics,
-    /// Whether this worker does what one does for all: it checks endpoints, and tends the limits.
+    /// Whether this worker does what one does for all: it looks up endpoints' names, checks the endpoints, and
+    /// tends the limits.
     pub(super) is_first: bool,
     /// What operators ask of its streams.
     pub(super) queries: mpsc::Receiver<Query>,
@@ -85,6 +87,7 @@ impl Worker {
         if self.is_first {
             tokio::task::spawn_local(tend(self.limits));
         }
+        let mut lookups = look_up(self.is_first, &self.first.generation);
         loop {
             tokio::select! {
                 // An error means that whoever could stop us is gone, which stops us, too.
@@ -94,6 +97,7 @@ impl Worker {
                     if let Some(checks) = &mut checks {
                         checks.follow(&update.generation.upstreams);
                     }
+                    lookups = look_up(self.is_first, &update.generation);
                     let before = Rc::clone(&proxy.serving.borrow());
                     let serving = view(&update.generation, &proxy.buffers, Some(&before));
                     proxy.serving.replace(Rc::new(serving));
@@ -101,25 +105,30 @@ impl Worker {
                 }
             }
         }
+        // They stay at work until the last stream has ended: some requests may still wait for an endpoint.
         drain.begin(Instant::now(), window);
         let emptied = tokio::time::timeout(window, drain.emptied()).await;
         if emptied.is_err() {
             info!("The drain's time is over; what is left is cut.");
         }
+        drop(lookups);
     }
 }
 
-/// The worker's view of a generation; of upstreams that are the same it keeps the view that it has, with
-/// their connections.
+/// The worker's view of a generation; of upstreams that are the same it keeps the view that it has, and of
+/// those that connect in the same way the connections.
 fn view(generation: &Generation, buffers: &Buffers, before: Option<&Serving>) -> Serving {
     let upstreams = generation.upstreams.iter().map(|shared| {
-        let mut old = before
-            .into_iter()
-            .flat_map(|before| before.upstreams.values());
-        let upstream = match old.find(|old| old.is_of(shared)) {
-            Some(old) => Rc::clone(old),
-            None => Rc::new(Upstream::new(Arc::clone(shared), buffers.scratch.clone())),
-        };
+        let before = before.and_then(|before| before.upstreams.get(shared.name()));
+        let same = before.filter(|before| before.is_of(shared));
+        let upstream = same.cloned().unwrap_or_else(|| {
+            let (shared, scratch) = (Arc::clone(shared), buffers.scratch.clone());
+            Rc::new(Upstream::new(
+                shared,
+                scratch,
+                before.map(|before| &**before),
+            ))
+        });
         (upstream.name().to_owned(), upstream)
     });
     Serving {
@@ -151,6 +160,16 @@ async fn tend(limits: Arc<Limits>) {
             _ = ticks.tick() => limits.forget_quiet_peers(),
         }
     }
+}
+
+/// Looks up the names of a generation's upstreams, where this worker does so, until dropped.
+fn look_up(is_first: bool, generation: &Generation) -> JoinSet<()> {
+    let mut lookups = JoinSet::new();
+    let upstreams = generation.upstreams.iter().filter(|_| is_first);
+    for lookup in upstreams.flat_map(Shared::lookups) {
+        lookups.spawn_local(lookup);
+    }
+    lookups
 }
 
 async fn sweep(proxy: Rc<Proxy>) {

@@ -121,7 +121,7 @@ impl Poster {
         {
             return Ok(kept);
         }
-        let connected = self.connector.connect(&self.endpoint).await;
+        let connected = self.connector.connect_to(&self.endpoint).await;
         let connected = connected.map_err(|error| PostError::Connect(error.to_string()))?;
         let (connection, driver) = http1::handshake(TokioIo::new(connected.io)).await?;
         // It ends with the connection, and what breaks it is seen by who sends.

@@ -9,7 +9,10 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{edge::ListenerAddress, upstream::EndpointAddress};
+use crate::{
+    edge::ListenerAddress,
+    upstream::{EndpointAddress, Target},
+};
 
 /// Where a listener listens: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` or `unix:/path`.
 pub(super) fn listener(text: &str) -> Result<ListenerAddress, String> {
@@ -37,6 +40,37 @@ pub(super) fn listener(text: &str) -> Result<ListenerAddress, String> {
     Err("it must be an address and a port such as \"127.0.0.1:8080\", or \"unix:/path\"".to_owned())
 }
 
+/// What an endpoint is reached by: an address, or a service as `srv+http://name` or `srv+https://name`.
+pub(super) fn target(text: &str) -> Result<Target, String> {
+    let (is_tls, name) = match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("srv+http") => (false, rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("srv+https") => (true, rest),
+        _ => return Ok(Target::Address(endpoint(text)?)),
+    };
+    let name = name.strip_suffix('/').unwrap_or(name);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if !is_host_name(name) {
+        let example = "\"srv+http://_http._tcp.chat.example.com\"";
+        return Err(format!(
+            "it must name SRV records, without a port, as in {example}"
+        ));
+    }
+    Ok(Target::Service {
+        name: name.to_ascii_lowercase(),
+        is_tls,
+    })
+}
+
+/// A server of DNS: an address, with a port where that is not 53.
+pub(super) fn dns_server(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok((address, 53).into());
+    }
+    text.parse().map_err(|_| {
+        "it must be an IP address, with or without a port, such as \"127.0.0.1:8600\"".to_owned()
+    })
+}
+
 /// Where an endpoint listens: `http://host:port`, `https://host:port` or `unix:/path`.
 pub(super) fn endpoint(text: &str) -> Result<EndpointAddress, String> {
     if let Some(path) = text.strip_prefix("unix:") {
@@ -45,7 +79,12 @@ pub(super) fn endpoint(text: &str) -> Result<EndpointAddress, String> {
     let (is_tls, authority) = match text.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
-        _ => return Err("it must begin with http://, https:// or unix:/".to_owned()),
+        _ => {
+            return Err(
+                "it must begin with http://, https://, srv+http://, srv+https:// or unix:/"
+                    .to_owned(),
+            );
+        }
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.contains('@') {

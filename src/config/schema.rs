@@ -46,6 +46,11 @@ pub(crate) enum Kind {
     Value(&'static str),
     /// A list of strings; the text says of what, after "it must be".
     List(&'static str),
+    /// A list of strings, or of tables with keys of their own; the text says of what, after "it must be".
+    Elements {
+        allowed: &'static str,
+        schema: &'static Schema,
+    },
     /// A table of strings under any names; the text says of what, after "it must be".
     Entries(&'static str),
     /// A table with keys of its own.
@@ -100,6 +105,7 @@ impl Key {
         if let Kind::Section(schema)
         | Kind::Switch(schema)
         | Kind::Sections(schema)
+        | Kind::Elements { schema, .. }
         | Kind::Named(schema) = self.kind
         {
             return Some(schema);
@@ -124,6 +130,7 @@ impl Key {
             Kind::Text(text) | Kind::Value(text) | Kind::List(text) | Kind::Entries(text) => {
                 text.to_owned()
             }
+            Kind::Elements { allowed, .. } => allowed.to_owned(),
             Kind::Section(_) => "a table".to_owned(),
             Kind::Switch(_) => "true, false or a table".to_owned(),
             Kind::Sections(schema) if !schema.title.starts_with("[[") => {

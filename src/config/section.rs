@@ -1,6 +1,6 @@
 //! How is one table of the file read, so that every fault in it is found?
 
-mod read;
+pub(super) mod read;
 
 use toml::{
     Spanned,

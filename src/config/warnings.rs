@@ -12,7 +12,7 @@ use crate::{
     edge,
     edge::ListenerAddress,
     route::{self, PathPattern, To, shadow},
-    upstream::{self, EndpointAddress, HttpVersion},
+    upstream::{self, EndpointSettings, HttpVersion, Target},
 };
 
 type Listeners<'a> = [(Section<'a>, edge::Settings)];
@@ -112,8 +112,20 @@ fn upstream(section: &Section<'_>, settings: &upstream::Settings, warnings: &mut
         let message = "hash has no effect; write balance = \"hash\", or leave it out";
         warnings.push(section.remark("hash", message));
     }
-    let is_tls = |endpoint: &EndpointAddress| matches!(endpoint, EndpointAddress::Https { .. });
-    if settings.endpoints.iter().any(is_tls) {
+    let mut endpoints = settings.endpoints.iter();
+    if section.value("queue").is_some() && endpoints.all(|one| one.streams_max.is_none()) {
+        let message = "queue has no effect, as no endpoint is ever full; set max_streams";
+        warnings.push(section.remark("queue", message));
+    }
+    let has_name = |endpoint: &EndpointSettings| match &endpoint.target {
+        Target::Address(address) => address.name().is_some(),
+        Target::Service { .. } => true,
+    };
+    if section.value("dns").is_some() && !settings.endpoints.iter().any(has_name) {
+        let message = "dns has no effect, as no endpoint has a name to look up; leave it out";
+        warnings.push(section.remark("dns", message));
+    }
+    if settings.endpoints.iter().any(|one| one.target.is_tls()) {
         return;
     }
     if settings.http == HttpVersion::Auto {

@@ -33,8 +33,8 @@ impl Upstream {
     /// No endpoint answered; the refusal says why the last one did not.
     pub async fn send(&self, mut request: Request<Upload>) -> Result<Reply, Refusal> {
         self.shared.retries.begin();
-        let mut course = Course::new(Choice::new(self, &request));
-        let Some(mut lease) = course.choice.lease(self) else {
+        let mut course = Course::new(Choice::new(&request));
+        let Some(mut lease) = course.choice.lease(self).await? else {
             return Err(no_endpoint());
         };
         loop {
@@ -45,7 +45,7 @@ impl Upstream {
             let Some(again) = failed.again else {
                 return failed.end;
             };
-            match course.next(self, failed.why) {
+            match course.next(self, failed.why).await? {
                 Some(next) => (lease, request) = (next, again),
                 None => return failed.end,
             }
@@ -93,11 +93,11 @@ impl Upstream {
     /// # Errors
     /// No endpoint answered.
     pub async fn send_upgrade(&self, request: Request<Upload>) -> Result<UpgradeReply, Refusal> {
-        let mut choice = Choice::new(self, &request);
+        let mut choice = Choice::new(&request);
         let mut refusal = no_endpoint();
         let connector = self.connector.for_upgrade();
-        while let Some(lease) = choice.lease(self) {
-            let io = match connector.connect(&lease.endpoint.member.address).await {
+        while let Some(lease) = choice.lease(self).await? {
+            let io = match connector.connect(&lease.endpoint.member).await {
                 Ok(connected) if connected.is_http2 => {
                     let detail = "the upstream speaks HTTP/2, which this upgrade cannot cross";
                     return Err(Refusal::new(Kind::NotImplemented, detail));
@@ -116,6 +116,7 @@ impl Upstream {
     fn connect_failed(&self, lease: &Lease, error: &ConnectError) -> Refusal {
         let (upstream, endpoint) = (self.name(), &*lease.endpoint.label);
         debug!(upstream, endpoint, %error, "An endpoint could not be connected to.");
+        lease.endpoint.member.doubt();
         if !error.is_ours() {
             lease.failed(Failure::ConnectFailed);
         }

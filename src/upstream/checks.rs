@@ -127,7 +127,7 @@ impl Checker {
                 Err(CheckError::Connect(error)) if error.is_ours() => {}
                 Ok(()) => member.condition.checked(Ok(())),
                 Err(error) => {
-                    debug!(endpoint = %member.address, %error, "A check failed.");
+                    debug!(endpoint = member.label(), %error, "A check failed.");
                     member.condition.checked(Err(&error));
                 }
             }
@@ -136,7 +136,7 @@ impl Checker {
     }
 
     async fn check(&self, member: &Member) -> Result<(), CheckError> {
-        let connected = self.connector.connect(&member.address).await?;
+        let connected = self.connector.connect(member).await?;
         let Some(path) = &self.settings.path else {
             return Ok(());
         };

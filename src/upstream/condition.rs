@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 use tokio::time::Instant;
 use tracing::info;
 
+use super::joining::Joining;
 use crate::health::{Change, Failure, Health, Pass, Reason, Settings, Summary};
 
 /// The health of one endpoint, as all workers share it, and what it is counted by.
@@ -26,6 +27,8 @@ pub(super) struct Condition {
     /// [`Health::is_spotless`].
     is_spotless: AtomicBool,
     known_since: Instant,
+    /// Told when it is up again.
+    joining: Arc<Joining>,
     health: Mutex<Health>,
     /// In the order of [`Failure::ALL`].
     ejections: [AtomicU64; Failure::ALL.len()],
@@ -37,13 +40,19 @@ pub(super) struct Condition {
 
 impl Condition {
     /// An endpoint that is up until something else shows.
-    pub(super) fn new(settings: Settings, upstream: &str, endpoint: String) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        upstream: &str,
+        endpoint: String,
+        joining: Arc<Joining>,
+    ) -> Self {
         Self {
             upstream: upstream.to_owned(),
             endpoint,
             is_up: AtomicBool::new(true),
             is_spotless: AtomicBool::new(true),
             known_since: Instant::now(),
+            joining,
             health: Mutex::new(Health::new(settings)),
             ejections: Default::default(),
             falls: AtomicU64::new(0),
@@ -84,6 +93,13 @@ impl Condition {
                 health.answered(pass, self.now())
             });
         }
+    }
+
+    /// From now on these settings hold.
+    pub(super) fn follow(&self, settings: Settings) {
+        self.note(&"nobody is to find that out any more", |health| {
+            health.follow(settings, self.now())
+        });
     }
 
     /// A stream that was answered ended as it should.
@@ -161,6 +177,7 @@ impl Condition {
                 info!(upstream, endpoint, reason = %detail, "An endpoint is down: its checks fail.");
             }
             Some(Change::Up) => {
+                self.joining.restart(Instant::now());
                 info!(upstream, endpoint, reason = %detail, "An endpoint is up again.");
             }
             None => {}

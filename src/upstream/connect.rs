@@ -3,10 +3,21 @@
 //! TCP with happy eyeballs over the resolved addresses (hyper-util's connector), unix sockets, and
 //! TLS by rustls. Resolving, connecting and the handshake share one time limit.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::Uri;
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_util::{
+    client::legacy::connect::{HttpConnector, dns::Name},
+    rt::TokioIo,
+};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use rustls_platform_verifier::ConfigVerifierExt as _;
 use thiserror::Error;
@@ -16,9 +27,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
-use tower_service::Service as _;
+use tower_service::Service;
 
-use super::{EndpointAddress, HttpVersion, Settings, TlsSettings, source::root_cause};
+use super::{
+    EndpointAddress, HttpVersion, Settings, TlsSettings, member::Member, source::root_cause,
+};
 use crate::{
     error::{Kind, Refusal, is_exhausted},
     telemetry::metrics::upstream::UpstreamMetrics,
@@ -55,6 +68,8 @@ pub(crate) enum ConnectError {
     /// For want of descriptors, ports or memory of our own.
     #[error("{0}")]
     Exhausted(String),
+    #[error("its name could not be resolved: {0}")]
+    Unresolved(Arc<str>),
     #[error("TLS: {0}")]
     Tls(String),
     #[error("the endpoint does not speak HTTP/2 (ALPN gave {0})")]
@@ -87,6 +102,7 @@ impl ConnectError {
         match self {
             Self::Timeout(_) => Kind::ConnectTimeout,
             Self::Refused(_) | Self::Exhausted(_) => Kind::ConnectFailed,
+            Self::Unresolved(_) => Kind::NameFailed,
             Self::Tls(_) | Self::NoHttp2(_) => Kind::TlsFailed,
         }
     }
@@ -95,6 +111,7 @@ impl ConnectError {
         let detail = match self {
             Self::Timeout(_) => "the upstream could not be connected to in time",
             Self::Refused(_) | Self::Exhausted(_) => "the upstream could not be connected to",
+            Self::Unresolved(_) => "the upstream's name could not be resolved",
             Self::Tls(_) | Self::NoHttp2(_) => {
                 "no trusted connection to the upstream could be made"
             }
@@ -106,7 +123,6 @@ impl ConnectError {
 /// Reaches the endpoints of one upstream.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    tcp: HttpConnector,
     tls: Option<Tls>,
     http: HttpVersion,
     limit: Duration,
@@ -123,15 +139,8 @@ struct Tls {
 impl Connector {
     /// Makes the connector of one upstream, in one worker. `tls` is `None` where no endpoint needs it.
     pub(crate) fn new(settings: &Settings, tls: Option<&Arc<ClientConfig>>) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(TCP_KEEPALIVE));
-        tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
-        tcp.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS_DELAY));
         let server_name = settings.tls.server_name.clone();
         Self {
-            tcp,
             tls: tls.map(|config| Tls {
                 connector: TlsConnector::from(Arc::clone(config)),
                 server_name: server_name.and_then(|name| ServerName::try_from(name).ok()),
@@ -157,28 +166,47 @@ impl Connector {
         connector
     }
 
-    /// Reaches one endpoint, within the upstream's time limit.
-    pub(crate) async fn connect(
-        &self,
-        address: &EndpointAddress,
-    ) -> Result<Connected, ConnectError> {
+    /// Reaches an endpoint, within the upstream's time limit; that includes its name's first resolution.
+    pub(crate) async fn connect(&self, member: &Member) -> Result<Connected, ConnectError> {
+        let connect = async {
+            let ips = match member.addresses().await {
+                None => None,
+                Some(Ok(ips)) => Some(Known::of(&ips)),
+                Some(Err(reason)) => return Err(ConnectError::Unresolved(reason)),
+            };
+            let name = member.server_name.as_deref();
+            self.connect_unlimited(&member.address, ips, name).await
+        };
         let began = Instant::now();
-        let connected = timeout(self.limit, self.connect_unlimited(address))
+        let connected = timeout(self.limit, connect)
             .await
             .unwrap_or(Err(ConnectError::Timeout(self.limit)));
         match (&self.metrics, &connected) {
             (Some(metrics), Ok(_)) => metrics.connected(began.elapsed()),
             (Some(metrics), Err(error)) => {
-                metrics.connect_failed(&address.to_string(), error.kind().code());
+                metrics.connect_failed(member.label(), error.kind().code());
             }
             (None, _) => {}
         }
         connected
     }
 
+    /// Reaches an address whose name, if it has one, the system resolves, within the same limit.
+    pub(crate) async fn connect_to(
+        &self,
+        address: &EndpointAddress,
+    ) -> Result<Connected, ConnectError> {
+        timeout(self.limit, self.connect_unlimited(address, None, None))
+            .await
+            .unwrap_or(Err(ConnectError::Timeout(self.limit)))
+    }
+
+    /// `name` is what a certificate must name where the configuration does not say it, and not the host.
     async fn connect_unlimited(
         &self,
         address: &EndpointAddress,
+        ips: Option<Known>,
+        name: Option<&str>,
     ) -> Result<Connected, ConnectError> {
         let is_http2 = self.http == HttpVersion::Http2;
         match address {
@@ -192,31 +220,14 @@ impl Connector {
                 })
             }
             EndpointAddress::Http { host, port } => Ok(Connected {
-                io: Box::new(self.tcp(host, *port).await?),
+                io: Box::new(tcp(host, *port, ips).await?),
                 is_http2,
             }),
             EndpointAddress::Https { host, port } => {
-                let io = self.tcp(host, *port).await?;
-                self.handshake(host, io).await
+                let io = tcp(host, *port, ips).await?;
+                self.handshake(name.unwrap_or(host), io).await
             }
         }
-    }
-
-    async fn tcp(&self, host: &str, port: u16) -> Result<tokio::net::TcpStream, ConnectError> {
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host.to_owned()
-        };
-        let uri: Uri = format!("http://{host}:{port}/")
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| ConnectError::Refused(error.to_string()))?;
-        let mut tcp = self.tcp.clone();
-        let io = tcp
-            .call(uri)
-            .await
-            .map_err(|error| ConnectError::new(&error))?;
-        Ok(TokioIo::into_inner(io))
     }
 
     async fn handshake(
@@ -252,6 +263,71 @@ impl Connector {
             io: Box::new(stream),
             is_http2,
         })
+    }
+}
+
+/// Connects to a host, at one of these addresses where they are known.
+async fn tcp(
+    host: &str,
+    port: u16,
+    ips: Option<Known>,
+) -> Result<tokio::net::TcpStream, ConnectError> {
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    let uri: Uri = format!("http://{host}:{port}/")
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| ConnectError::Refused(error.to_string()))?;
+    let connected = match ips {
+        Some(ips) => set(HttpConnector::new_with_resolver(ips)).call(uri).await,
+        None => set(HttpConnector::new()).call(uri).await,
+    };
+    let io = connected.map_err(|error| ConnectError::new(&error))?;
+    Ok(TokioIo::into_inner(io))
+}
+
+/// Sets how connections are made, however names are resolved.
+fn set<R>(mut tcp: HttpConnector<R>) -> HttpConnector<R> {
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(TCP_KEEPALIVE));
+    tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+    tcp.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS_DELAY));
+    tcp
+}
+
+/// The addresses of a host, in the order in which they are to be tried.
+#[derive(Clone)]
+struct Known(Vec<IpAddr>);
+
+impl Known {
+    /// IPv6 first (RFC 8305 §4); within a family another one first each time, so that all get their share.
+    fn of(ips: &[IpAddr]) -> Self {
+        let (mut v6, mut v4): (Vec<IpAddr>, Vec<IpAddr>) = ips.iter().partition(|ip| ip.is_ipv6());
+        for family in [&mut v6, &mut v4] {
+            let count = family.len();
+            family.rotate_left(fastrand::usize(..count.max(1)).min(count));
+        }
+        v6.append(&mut v4);
+        Self(v6)
+    }
+}
+
+impl Service<Name> for Known {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        // The connector puts the URL's port in.
+        let addresses: Vec<_> = self.0.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
+        ready(Ok(addresses.into_iter()))
     }
 }
 
@@ -295,8 +371,7 @@ pub enum TrustError {
 /// # Errors
 /// The file of authorities, the system's roots or the server name cannot be used.
 pub fn trust(settings: &Settings) -> Result<Option<Arc<ClientConfig>>, TrustError> {
-    let is_https = |address: &EndpointAddress| matches!(address, EndpointAddress::Https { .. });
-    if !settings.endpoints.iter().any(is_https) {
+    if !settings.endpoints.iter().any(|one| one.target.is_tls()) {
         return Ok(None);
     }
     if let Some(name) = &settings.tls.server_name

@@ -1,67 +1,56 @@
 //! Which endpoint is asked next?
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use http::Request;
 
 use super::{
-    Upstream,
-    endpoint::{Endpoint, Lease},
-    key::Key,
-    retry::Reason,
+    Upstream, endpoint::Lease, key::Key, member::Member, retry::Reason, room::Standing,
     upload::Upload,
 };
+use crate::error::Refusal;
 
 /// How often a request is sent again that no endpoint has looked at.
 const REPEATS_MAX: usize = 4;
 
 /// The endpoints that one request may still go to.
 pub(super) struct Choice {
-    endpoints: Rc<[Rc<Endpoint>]>,
-    is_tried: Vec<bool>,
+    tried: Vec<Arc<Member>>,
     key: Option<Key>,
 }
 
 impl Choice {
-    /// All endpoints that there are now.
-    pub(super) fn new(upstream: &Upstream, request: &Request<Upload>) -> Self {
-        let endpoints = upstream.endpoints();
+    /// All endpoints.
+    pub(super) fn new(request: &Request<Upload>) -> Self {
         Self {
-            is_tried: vec![false; endpoints.len()],
-            endpoints,
+            tried: Vec::new(),
             key: request.extensions().get::<Key>().copied(),
         }
     }
 
-    /// A place on the endpoint whose turn it is; `None` where all have been tried.
-    pub(super) fn lease(&mut self, upstream: &Upstream) -> Option<Lease> {
-        let is_open = self.open();
-        let endpoints = self.endpoints.iter().zip(&is_open);
-        let candidates: Vec<_> = endpoints
-            .map(|(endpoint, is_open)| is_open.then(|| endpoint.member.candidate()))
-            .collect();
-        let index = upstream.shared.choose(&candidates, self.key)?;
-        self.is_tried[index] = true;
-        Some(Lease::new(Rc::clone(&self.endpoints[index])))
+    /// A place on the endpoint whose turn it is, in line for one if need be; `None` where all have been tried.
+    pub(super) async fn lease(&mut self, upstream: &Upstream) -> Result<Option<Lease>, Refusal> {
+        let lease = upstream.lease(&self.tried, self.key, Standing::New).await?;
+        Ok(self.tries(lease))
     }
 
-    /// Which of the endpoints that have not been tried may take a stream; all of them where none may, since
-    /// an endpoint that is probably ill is better than none.
-    fn open(&self) -> Vec<bool> {
-        let left = self.endpoints.iter().zip(&self.is_tried);
-        let is_open = |(endpoint, is_tried): (&Rc<Endpoint>, &bool)| {
-            !is_tried && endpoint.member.condition.is_open()
-        };
-        let open: Vec<bool> = left.map(is_open).collect();
-        if open.contains(&true) {
-            return open;
-        }
-        self.is_tried.iter().map(|is_tried| !is_tried).collect()
+    /// A place on any endpoint again, before all others that wait for one.
+    async fn lease_again(&mut self, upstream: &Upstream) -> Result<Option<Lease>, Refusal> {
+        self.tried.clear();
+        let lease = upstream.lease(&[], self.key, Standing::Again).await?;
+        Ok(self.tries(lease))
     }
 
-    /// Lets all be tried again.
-    fn reset(&mut self) {
-        self.is_tried.fill(false);
+    /// The same, but only where nobody has to wait for it.
+    fn lease_now(&mut self, upstream: &Upstream) -> Option<Lease> {
+        let lease = upstream.lease_now(&self.tried, self.key);
+        self.tries(lease)
+    }
+
+    fn tries(&mut self, lease: Option<Lease>) -> Option<Lease> {
+        let member = lease.as_ref().map(|lease| &lease.endpoint.member);
+        self.tried.extend(member.map(Arc::clone));
+        lease
     }
 }
 
@@ -93,22 +82,32 @@ impl Course {
     }
 
     /// A place on the endpoint to ask next; `None` where the request has had its share.
-    pub(super) fn next(&mut self, upstream: &Upstream, why: Why) -> Option<Lease> {
-        match why {
+    ///
+    /// # Errors
+    /// There was no room in time, where only that would have helped.
+    pub(super) async fn next(
+        &mut self,
+        upstream: &Upstream,
+        why: Why,
+    ) -> Result<Option<Lease>, Refusal> {
+        let reason = match why {
             Why::Stale if self.repeats < REPEATS_MAX => {
                 self.repeats += 1;
-                self.choice.reset();
-                self.choice.lease(upstream)
+                return self.choice.lease_again(upstream).await;
             }
-            Why::Stale => None,
-            Why::Retry(reason) => {
-                let retries = &upstream.shared.retries;
-                self.attempts += usize::from(reason != Reason::Connect);
-                let lease = retries
-                    .allows(reason, self.attempts)
-                    .then(|| self.choice.lease(upstream))??;
-                retries.take(reason).then_some(lease)
-            }
+            Why::Stale => return Ok(None),
+            Why::Retry(reason) => reason,
+        };
+        let retries = &upstream.shared.retries;
+        self.attempts += usize::from(reason != Reason::Connect);
+        if !retries.allows(reason, self.attempts) {
+            return Ok(None);
         }
+        let lease = match reason {
+            Reason::Connect => self.choice.lease(upstream).await?,
+            // There is an answer already, which is better than none later.
+            Reason::Reset | Reason::Status => self.choice.lease_now(upstream),
+        };
+        Ok(lease.filter(|_| retries.take(reason)))
     }
 }

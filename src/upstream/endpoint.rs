@@ -50,14 +50,14 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Takes a place.
-    pub(super) fn new(endpoint: Rc<Endpoint>) -> Self {
-        let pass = endpoint.member.begin();
-        Self {
-            endpoint,
+    /// Takes a place; `None` where there is none.
+    pub(super) fn take(endpoint: &Rc<Endpoint>) -> Option<Self> {
+        let pass = endpoint.member.begin()?;
+        Some(Self {
+            endpoint: Rc::clone(endpoint),
             pass,
             has_failed: Cell::new(false),
-        }
+        })
     }
 
     /// The endpoint has answered with this status; one that says that it cannot serve is a failure.
@@ -144,7 +144,7 @@ impl Endpoint {
     /// An endpoint without connections.
     pub(super) fn new(member: Arc<Member>) -> Self {
         Self {
-            label: member.address.to_string().into(),
+            label: member.label().into(),
             member,
             http1: Rc::default(),
             http2: http2::Pool::default(),
@@ -195,7 +195,7 @@ impl Endpoint {
     }
 
     async fn connect(&self, connector: &Connector) -> Result<Ready, ConnectError> {
-        let connected = connector.connect(&self.member.address).await?;
+        let connected = connector.connect(&self.member).await?;
         self.is_http2.set(Some(connected.is_http2));
         if connected.is_http2 {
             let connection = self.http2.begin(connected.io).await;

@@ -141,7 +141,7 @@ impl Target {
         fields: &[(HeaderName, &'static str)],
         head_max: Duration,
     ) -> Result<Stream, OpenError> {
-        let connected = self.connector.connect(&self.endpoint).await;
+        let connected = self.connector.connect_to(&self.endpoint).await;
         let io = connected.map_err(|error| OpenError::Connect(error.to_string()))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(io.io))
             .await

@@ -1,7 +1,7 @@
 //! Which keys may an `[upstream.NAME]` hold?
 
 use super::{
-    super::schema::{Kind, Schema, duration, key},
+    super::schema::{Key, Kind, Schema, duration, key},
     TRUST,
 };
 
@@ -10,7 +10,10 @@ pub(crate) static UPSTREAM: Schema = Schema {
     keys: &[
         key(
             "endpoints",
-            Kind::List(r#"a list such as ["http://127.0.0.1:11434"]"#),
+            Kind::Elements {
+                allowed: r#"a list such as ["http://127.0.0.1:11434"]"#,
+                schema: &ENDPOINT,
+            },
         )
         .required(),
         key(
@@ -30,6 +33,10 @@ pub(crate) static UPSTREAM: Schema = Schema {
         )
         .or(r#""least-streams""#),
         key("hash", Kind::Section(&HASH)),
+        MAX_STREAMS,
+        key("queue", Kind::Section(&QUEUE)),
+        duration("slow_start", "1s", "1h").or_off().or(r#""off""#),
+        key("dns", Kind::Section(&DNS)),
         duration("connect_timeout", "1ms", "5m").or(r#""5s""#),
         key("retry", Kind::Section(&RETRY)),
         key("tls", Kind::Section(&UPSTREAM_TLS)),
@@ -64,6 +71,54 @@ static CHECK: Schema = Schema {
         duration("timeout", "10ms", "5m").or(r#""2s""#),
         key("rise", Kind::Count { from: 1, to: 100 }).or("2"),
         key("fall", Kind::Count { from: 1, to: 100 }).or("3"),
+    ],
+};
+
+static ENDPOINT: Schema = Schema {
+    title: "[[upstream.NAME.endpoints]]",
+    keys: &[
+        key(
+            "url",
+            Kind::Text(r#"a URL such as "http://127.0.0.1:11434""#),
+        )
+        .required(),
+        key("weight", Kind::Count { from: 1, to: 1000 }).or("1"),
+        MAX_STREAMS,
+    ],
+};
+
+static QUEUE: Schema = Schema {
+    title: "[upstream.NAME.queue]",
+    keys: &[
+        key(
+            "size",
+            Kind::Count {
+                from: 0,
+                to: 1_000_000,
+            },
+        )
+        .or("100"),
+        duration("timeout", "10ms", "1h").or(r#""10s""#),
+    ],
+};
+
+static DNS: Schema = Schema {
+    title: "[upstream.NAME.dns]",
+    keys: &[
+        key(
+            "mode",
+            Kind::Choice {
+                now: &["name", "each"],
+                later: &[],
+            },
+        )
+        .or(r#""name""#),
+        key(
+            "server",
+            Kind::Text(r#"an address such as "10.0.0.2", or with a port "127.0.0.1:8600""#),
+        ),
+        duration("min_ttl", "100ms", "1h").or(r#""1s""#),
+        duration("max_ttl", "100ms", "24h").or(r#""30s""#),
     ],
 };
 
@@ -141,3 +196,11 @@ static BACKOFF: Schema = Schema {
         duration("most", "10ms", "1h").or(r#""30s""#),
     ],
 };
+
+const MAX_STREAMS: Key = key(
+    "max_streams",
+    Kind::Count {
+        from: 1,
+        to: 1_000_000,
+    },
+);

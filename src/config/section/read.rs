@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::{Spanned, de::DeValue};
 
-use super::Section;
+use super::{Place, Section};
 use crate::config::{
     schema::{Kind, Presence, any_of},
     values,
@@ -15,6 +15,42 @@ use crate::config::{
 pub(in crate::config) struct Text {
     pub(in crate::config) value: String,
     pub(in crate::config) offset: usize,
+}
+
+/// An element of a list that may hold strings and tables.
+pub(in crate::config) enum Element<'a> {
+    Text(Text),
+    Table(Section<'a>),
+}
+
+impl<'a> Section<'a> {
+    /// A list of strings and tables; one fault for each element that is neither. `None` where nothing is
+    /// written.
+    pub(in crate::config) fn elements(&self, name: &str) -> Option<Vec<Element<'a>>> {
+        let allowed = || format!("it must be {}", self.key(name).allowed());
+        self.read(name, |value| {
+            value
+                .get_ref()
+                .as_array()
+                .map(|_| ())
+                .ok_or_else(|| format!("is {}; {}", self.written(value), allowed()))
+        })?;
+        let list = self.value(name)?.get_ref().as_array()?;
+        let read = |element: &'a Spanned<DeValue<'a>>| {
+            let offset = element.span().start;
+            if let Some(text) = element.get_ref().as_str() {
+                return Some(Element::Text(Text::new(text, offset)));
+            }
+            if let Some(table) = element.get_ref().as_table() {
+                let place = Place { table, offset };
+                return Some(Element::Table(self.below(name, Some(place))));
+            }
+            let message = format!("{name} has {}; {}", self.written(element), allowed());
+            self.fault(offset, &message);
+            None
+        };
+        Some(list.iter().filter_map(read).collect())
+    }
 }
 
 impl Section<'_> {

@@ -40,6 +40,8 @@ pub struct EndpointState {
 pub struct UpstreamState {
     /// Its name.
     pub upstream: String,
+    /// How many requests wait until an endpoint has room.
+    pub queued: usize,
     /// How often another endpoint was asked, for each reason.
     pub retries: Vec<(&'static str, u64)>,
     /// How often that was denied, because the budget was spent.
@@ -99,6 +101,7 @@ impl Collector for Scrape {
         encode_faults(&mut encoder, &routes)?;
         encode_durations(&mut encoder, &routes)?;
         self.encode_endpoints(&mut encoder)?;
+        self.encode_queues(&mut encoder)?;
         self.encode_retries(&mut encoder)?;
         self.encode_memory(&mut encoder)?;
         more::encode(&mut encoder, &self.metrics)
@@ -266,6 +269,16 @@ impl Scrape {
                 let labels = state.labels_and(("result", result));
                 counter(&mut checks, &labels, count)?;
             }
+        }
+        Ok(())
+    }
+
+    fn encode_queues(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests that wait until an endpoint has room";
+        let mut queued = family(encoder, "weir_upstream_queued", help, MetricType::Gauge)?;
+        for state in &self.upstreams {
+            let labels = [("upstream", &*state.upstream)];
+            gauge(&mut queued, &labels, state.queued as u64)?;
         }
         Ok(())
     }
