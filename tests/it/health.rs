@@ -377,7 +377,7 @@ async fn streams_that_end_otherwise_eject_nobody() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_does_not_change_keeps_its_health_over_a_reload() {
+async fn endpoints_that_stay_keep_their_health_over_a_reload() {
     let (_, dead) = refusing().await;
     let alive = Server::start(0).await;
     let upstream = |failures: u8| {
@@ -392,5 +392,9 @@ async fn an_upstream_that_does_not_change_keeps_its_health_over_a_reload() {
     assert!(tells(&weir, &up(&dead, false)).await);
     assert!(tells(&weir, &ejections(&dead, "connect_failed", 1)).await);
     weir.reload(&toml(&upstream(2), "")).await.expect("another");
+    told(&weir, &["weir_reloads_total{result=\"done\"} 2"]).await;
+    assert!(tells(&weir, &up(&dead, false)).await);
+    // Where failures eject nobody any more, nobody stays ejected.
+    weir.reload(&toml(&upstream(0), "")).await.expect("a third");
     told(&weir, &[&up(&dead, true)]).await;
 }

@@ -22,6 +22,7 @@ mod health;
 mod http2_upstreams;
 mod leaving;
 mod limits;
+mod members;
 mod memory;
 mod metrics;
 mod outputs;

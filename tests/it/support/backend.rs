@@ -29,6 +29,24 @@ impl Backend {
         Self { listener }
     }
 
+    /// Listens at each of these addresses, on one port that is free at all of them.
+    pub async fn bind_each(ips: &[&str]) -> Vec<Self> {
+        let bind = async || {
+            let (mut backends, mut port) = (Vec::new(), 0);
+            for ip in ips {
+                let listener = TcpListener::bind((*ip, port)).await.ok()?;
+                port = listener.local_addr().ok()?.port();
+                backends.push(Self { listener });
+            }
+            Some(backends)
+        };
+        loop {
+            if let Some(backends) = bind().await {
+                return backends;
+            }
+        }
+    }
+
     /// Listens on this port again, which was just let go of.
     pub async fn bind_to(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.expect("the port");

@@ -8,6 +8,7 @@ pub mod backend2;
 pub mod client;
 pub mod client2;
 pub mod coded;
+pub mod dns;
 pub mod polled;
 pub mod process;
 pub mod tls;
