@@ -3,7 +3,7 @@
 //! Before the head of a response is sent, every fault becomes one [`Refusal`]: a status (RFC 9110),
 //! a short JSON problem body (RFC 9457) and a `Proxy-Status` field (RFC 9209).
 
-use std::{io, time::Duration};
+use std::{io, ops::RangeInclusive, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -11,6 +11,9 @@ use serde_json::json;
 
 /// The name by which this proxy speaks of itself in `Via` and `Proxy-Status`.
 pub const PROXY_NAME: &str = "weir";
+
+/// When to ask again where nobody knows when that is worth it, in seconds.
+const RETRY_AFTER_SECONDS: RangeInclusive<u64> = 5..=15;
 
 /// Why a request gets no reply from an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub enum Kind {
     RateLimited,
     /// The process has as much memory allocated as it may.
     OutOfMemory,
+    /// The process has no descriptor or port left to connect to an endpoint.
+    Exhausted,
 }
 
 impl Kind {
@@ -87,7 +92,7 @@ impl Kind {
             Self::ConnectTimeout | Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::UpstreamFull | Self::TooManyStreams | Self::OutOfMemory => {
+            Self::UpstreamFull | Self::TooManyStreams | Self::OutOfMemory | Self::Exhausted => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::PeerTooManyStreams | Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -117,6 +122,7 @@ impl Kind {
             Self::FirstByteTimeout => "http_response_timeout",
             Self::UpstreamFull | Self::TooManyStreams => "connection_limit_reached",
             Self::OutOfMemory => "proxy_internal_response",
+            Self::Exhausted => "proxy_internal_error",
         }
     }
 
@@ -144,6 +150,7 @@ impl Kind {
             Self::PeerTooManyStreams => "peer_too_many_streams",
             Self::RateLimited => "rate_limited",
             Self::OutOfMemory => "out_of_memory",
+            Self::Exhausted => "exhausted",
         }
     }
 }
@@ -156,6 +163,13 @@ impl Refusal {
             detail: detail.into(),
             retry_after_seconds: None,
         }
+    }
+
+    /// A refusal that nobody knows the end of: to be asked again at different times, so that not all come at once.
+    #[must_use]
+    pub fn come_again(kind: Kind, detail: &str) -> Self {
+        let wait = Duration::from_secs(fastrand::u64(RETRY_AFTER_SECONDS));
+        Self::new(kind, detail).retry_after(wait)
     }
 
     /// Says that asking again is worth it after that time, in whole seconds, at least one: never too early.

@@ -174,7 +174,7 @@ impl Gate {
         let Self { admission, route } = self;
         if route.open.process.memory.is_spent() {
             let detail = "the proxy has no memory left for further streams";
-            return Err(come_again(Kind::OutOfMemory, detail));
+            return Err(Refusal::come_again(Kind::OutOfMemory, detail));
         }
         let is_by_peer = admission.streams_per_peer_max.is_some() || route.rate.is_some();
         let peer = is_by_peer.then(peer).flatten().map(PeerKey::of);
@@ -199,12 +199,12 @@ impl Open {
         let process_max = Some(process.streams_max.load(Relaxed)).filter(|most| *most > 0);
         if !take(&process.streams, process_max) {
             let detail = "the proxy has as many streams open as it may";
-            return Err(come_again(Kind::TooManyStreams, detail));
+            return Err(Refusal::come_again(Kind::TooManyStreams, detail));
         }
         if !take(&self.streams, streams_max) {
             process.streams.fetch_sub(1, Relaxed);
             let detail = "the route has as many streams open as it may";
-            return Err(come_again(Kind::TooManyStreams, detail));
+            return Err(Refusal::come_again(Kind::TooManyStreams, detail));
         }
         Ok(Place {
             open: Arc::clone(self),
@@ -224,7 +224,7 @@ impl Place {
         });
         if !is_counted {
             let detail = "this address has as many streams open as it may";
-            return Err(come_again(Kind::PeerTooManyStreams, detail));
+            return Err(Refusal::come_again(Kind::PeerTooManyStreams, detail));
         }
         self.peer = Some(peer);
         Ok(())
@@ -262,19 +262,10 @@ fn take(count: &AtomicUsize, most: Option<usize>) -> bool {
     count.fetch_update(Relaxed, Relaxed, more).is_ok()
 }
 
-/// A refusal that nobody knows the end of: at different times, so that not all come again at once.
-fn come_again(kind: Kind, detail: &str) -> Refusal {
-    let after = Duration::from_secs(fastrand::u64(RETRY_AFTER_SECONDS));
-    Refusal::new(kind, detail).retry_after(after)
-}
-
 /// Counts stay right although a thread that counted has panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// When to ask again for a place, in seconds.
-const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = 5..=15;
 
 #[cfg(test)]
 mod tests;

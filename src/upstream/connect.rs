@@ -101,7 +101,8 @@ impl ConnectError {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Timeout(_) => Kind::ConnectTimeout,
-            Self::Refused(_) | Self::Exhausted(_) => Kind::ConnectFailed,
+            Self::Refused(_) => Kind::ConnectFailed,
+            Self::Exhausted(_) => Kind::Exhausted,
             Self::Unresolved(_) => Kind::NameFailed,
             Self::Tls(_) | Self::NoHttp2(_) => Kind::TlsFailed,
         }
@@ -110,7 +111,11 @@ impl ConnectError {
     pub(crate) fn refusal(&self) -> Refusal {
         let detail = match self {
             Self::Timeout(_) => "the upstream could not be connected to in time",
-            Self::Refused(_) | Self::Exhausted(_) => "the upstream could not be connected to",
+            Self::Refused(_) => "the upstream could not be connected to",
+            Self::Exhausted(_) => {
+                let detail = "the proxy has no descriptor or port left to connect to the upstream";
+                return Refusal::come_again(Kind::Exhausted, detail);
+            }
             Self::Unresolved(_) => "the upstream's name could not be resolved",
             Self::Tls(_) | Self::NoHttp2(_) => {
                 "no trusted connection to the upstream could be made"

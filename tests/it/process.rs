@@ -263,6 +263,16 @@ async fn it_survives_running_out_of_descriptors() {
     weir.errors_until("raise the limit of open files");
     open_upstream.chunk("{\"n\":1}\n").await;
     assert_eq!(open.chunk().await.as_deref(), Some("data: {\"n\":1}\n\n"));
+    // The shortage is ours, and passes.
+    crowd[0].send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let refused = crowd[0].head().await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(
+        refused.field("proxy-status"),
+        "weir; error=proxy_internal_error"
+    );
+    let seconds: u64 = refused.field("retry-after").parse().expect("seconds");
+    assert!(seconds > 0);
     drop(crowd);
     let mut client = Client::get(&address, "/", "").await;
     let mut upstream = backend.stream("text/plain").await;
