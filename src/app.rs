@@ -31,6 +31,7 @@ use crate::{
     collector::{CollectorError, Collectors},
     config::Config,
     edge::{
+        Timeouts,
         inherited::{Bequest, Inherited},
         listener::{Bound, Offer, WorkerListener},
         socket::{self, BindError, Opened},
@@ -128,7 +129,8 @@ impl App {
         let listeners = config.listeners.into_iter().map(bound);
         let listeners = listeners.collect::<Result<_, _>>()?;
         let admin = config.admin.as_ref();
-        let admin = admin.map(|admin| socket::open(&admin.address, 1, inherited));
+        let unacknowledged = Timeouts::default().unacknowledged;
+        let admin = admin.map(|admin| socket::open(&admin.address, 1, inherited, unacknowledged));
         let admin = admin.transpose()?;
         inherited.close_rest();
         Ok(Self {

@@ -111,6 +111,9 @@ pub struct Timeouts {
     pub header: Duration,
     /// Without a request.
     pub idle: Duration,
+    /// Of bytes that were sent to a client, or of the kernel's question whether it is there, without an
+    /// acknowledgement (`TCP_USER_TIMEOUT`).
+    pub unacknowledged: Duration,
 }
 
 impl Default for Timeouts {
@@ -119,6 +122,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(15),
             idle: Duration::from_secs(75),
+            unacknowledged: Duration::from_mins(1),
         }
     }
 }

@@ -106,6 +106,7 @@ pub(crate) static LISTENER_TIMEOUTS: Schema = Schema {
         duration("handshake", "100ms", "5m").or(r#""10s""#),
         duration("header", "100ms", "5m").or(r#""15s""#),
         duration("idle", "100ms", "1h").or(r#""75s""#),
+        duration("unacknowledged", "1s", "1h").or(r#""60s""#),
     ],
 };
 

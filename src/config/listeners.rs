@@ -90,6 +90,7 @@ fn listener(section: &Section<'_>, directory: &Path, trusted: &[IpNet]) -> Optio
         handshake: timeouts.duration("handshake"),
         header: timeouts.duration("header"),
         idle: timeouts.duration("idle"),
+        unacknowledged: timeouts.duration("unacknowledged"),
     };
     let limits = section.section("limits");
     let connections_max = limits.count("connections");

@@ -95,8 +95,9 @@ impl Bound {
         metrics: &Metrics,
     ) -> Result<Self, BindError> {
         let asked = settings.address.clone();
+        let unacknowledged = settings.timeouts.unacknowledged;
         let offer = Offer::new(settings)?;
-        let opened = open(&asked, workers, inherited)?;
+        let opened = open(&asked, workers, inherited, unacknowledged)?;
         let metrics = metrics.listener(&opened.address);
         metrics.certify(offer.certificates.clone());
         Ok(Self {
@@ -122,6 +123,7 @@ impl Bound {
     /// Offers something else to the connections that come from now on.
     pub fn renew(&self, offer: Offer) {
         self.metrics.certify(offer.certificates.clone());
+        self.opened.tune(offer.settings.timeouts.unacknowledged);
         self.offer
             .send_modify(|old| *old = Arc::new(offer.in_place_of(old)));
     }

@@ -27,8 +27,6 @@ use super::{
 const BACKLOG: i32 = 4096;
 /// After this much silence the kernel asks whether the peer is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-/// How long sent bytes may stay unacknowledged before the connection is given up.
-const TCP_USER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Why a listener could not be set up.
 #[derive(Debug, Error)]
@@ -79,6 +77,13 @@ impl Opened {
         mem::take(&mut self.shares)
     }
 
+    /// Has connections that come from now on be given up after so long without an acknowledgement.
+    pub(crate) fn tune(&self, unacknowledged: Duration) {
+        for socket in &self.sockets {
+            socket.tune(unacknowledged);
+        }
+    }
+
     /// Duplicates of the sockets, for the next process.
     pub(crate) fn bequests(&self) -> io::Result<Vec<Bequest>> {
         let is_file_ours = self.file.is_some();
@@ -99,6 +104,7 @@ pub(crate) fn open(
     address: &ListenerAddress,
     workers: usize,
     inherited: &mut Inherited,
+    unacknowledged: Duration,
 ) -> Result<Opened, BindError> {
     let fault = |source: io::Error| {
         let address = address.to_string();
@@ -116,14 +122,14 @@ pub(crate) fn open(
         sockets,
     } = match inherited {
         Some(listener) => listener,
-        None => create(address, workers).map_err(fault)?,
+        None => create(address, workers, unacknowledged).map_err(fault)?,
     };
     // Those that were inherited may be fewer than the workers, or more.
     let mut shares: Vec<Vec<BoundSocket>> = (0..workers).map(|_| Vec::new()).collect();
     for index in 0..workers.max(sockets.len()) {
         let socket = &sockets[index % sockets.len()];
         if is_inherited {
-            socket.prepare().map_err(fault)?;
+            socket.prepare(unacknowledged).map_err(fault)?;
         }
         shares[index % workers].push(socket.try_clone().map_err(fault)?);
     }
@@ -145,10 +151,14 @@ pub(crate) fn open(
 }
 
 /// Opens sockets where none were inherited.
-fn create(address: &ListenerAddress, workers: usize) -> io::Result<InheritedListener> {
+fn create(
+    address: &ListenerAddress,
+    workers: usize,
+    unacknowledged: Duration,
+) -> io::Result<InheritedListener> {
     let sockets = match address {
         ListenerAddress::Tcp(address) => {
-            let sockets = open_tcp(*address, workers)?.into_iter();
+            let sockets = open_tcp(*address, workers, unacknowledged)?.into_iter();
             sockets.map(BoundSocket::Tcp).collect()
         }
         ListenerAddress::Unix(path) => vec![BoundSocket::Unix(open_unix(path)?)],
@@ -192,13 +202,17 @@ impl BoundSocket {
         })
     }
 
+    fn tune(&self, unacknowledged: Duration) {
+        if let Self::Tcp(socket) = self {
+            tune(&SockRef::from(socket), unacknowledged);
+        }
+    }
+
     /// Sets it up as if we had opened it.
-    fn prepare(&self) -> io::Result<()> {
+    fn prepare(&self, unacknowledged: Duration) -> io::Result<()> {
+        self.tune(unacknowledged);
         match self {
-            Self::Tcp(socket) => {
-                tune(&SockRef::from(socket));
-                socket.set_nonblocking(true)
-            }
+            Self::Tcp(socket) => socket.set_nonblocking(true),
             Self::Unix(socket) => socket.set_nonblocking(true),
         }
     }
@@ -232,14 +246,23 @@ impl Drop for SocketFile {
 ///
 /// The first is opened without `SO_REUSEPORT`, for with it the port of another Weir would be shared
 /// silently instead of reported as in use.
-fn open_tcp(address: SocketAddr, workers: usize) -> io::Result<Vec<StdTcpListener>> {
-    let probe = tcp_socket(address, false)?;
+fn open_tcp(
+    address: SocketAddr,
+    workers: usize,
+    unacknowledged: Duration,
+) -> io::Result<Vec<StdTcpListener>> {
+    let probe = tcp_socket(address, false, unacknowledged)?;
     let found = probe.local_addr()?;
     drop(probe);
-    (0..workers).map(|_| tcp_socket(found, true)).collect()
+    let socket = |_| tcp_socket(found, true, unacknowledged);
+    (0..workers).map(socket).collect()
 }
 
-fn tcp_socket(address: SocketAddr, is_shared: bool) -> io::Result<StdTcpListener> {
+fn tcp_socket(
+    address: SocketAddr,
+    is_shared: bool,
+    unacknowledged: Duration,
+) -> io::Result<StdTcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -251,7 +274,7 @@ fn tcp_socket(address: SocketAddr, is_shared: bool) -> io::Result<StdTcpListener
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;
     socket.set_nonblocking(true)?;
-    tune(&socket);
+    tune(&socket, unacknowledged);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -302,12 +325,12 @@ impl Accepting {
 
 /// Has connections send small writes at once, and the kernel find out when the peer is dead: they take
 /// these options over from the socket that listens, which spares four system calls each.
-fn tune(socket: &Socket) {
+fn tune(socket: &Socket, unacknowledged: Duration) {
     let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE);
     let tuned = socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_keepalive(&keepalive))
-        .and_then(|()| socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT)));
+        .and_then(|()| socket.set_tcp_user_timeout(Some(unacknowledged)));
     if let Err(error) = tuned {
         debug!(%error, "A listener's socket could not be tuned.");
     }
@@ -322,14 +345,17 @@ mod tests {
     #[test]
     fn connections_take_over_how_the_listener_is_tuned() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listeners = open_tcp(any, 1).unwrap();
+        let listeners = open_tcp(any, 1, Duration::from_secs(7)).unwrap();
         let client = std::net::TcpStream::connect(listeners[0].local_addr().unwrap()).unwrap();
         listeners[0].set_nonblocking(false).unwrap();
         let (connection, _) = listeners[0].accept().unwrap();
         let socket = SockRef::from(&connection);
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(TCP_USER_TIMEOUT));
+        assert_eq!(
+            socket.tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(7))
+        );
         drop(client);
     }
 }

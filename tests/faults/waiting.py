@@ -64,7 +64,7 @@ async def client_vanishes(site, name: str) -> dict:
 CLIENT_VANISHES = Fault(
     "client-vanishes", "clients' packets vanish",
     "The packets of clients vanish in the middle of their streams, without a FIN",
-    "Weir: nothing to set (`TCP_USER_TIMEOUT` of 60 s); nginx: `so_keepalive=5s:1s:3`; HAProxy: `tcp-ut 5s`, "
+    'Weir: `[listener.timeouts] unacknowledged = "5s"`; nginx: `so_keepalive=5s:1s:3`; HAProxy: `tcp-ut 5s`, '
     "`clitcpka`",
     (
         Row("opened", "streams of clients that vanish", must=at_least(2 * STREAMS)),
