@@ -274,8 +274,18 @@ async fn it_survives_running_out_of_descriptors() {
     let seconds: u64 = refused.field("retry-after").parse().expect("seconds");
     assert!(seconds > 0);
     drop(crowd);
-    let mut client = Client::get(&address, "/", "").await;
-    let mut upstream = backend.stream("text/plain").await;
+    // Those that left are not forgotten in the same moment.
+    let served = async {
+        loop {
+            let mut client = Client::get(&address, "/", "").await;
+            tokio::select! {
+                biased;
+                upstream = backend.stream("text/plain") => break (client, upstream),
+                refused = client.head() => assert_eq!(refused.status, 503),
+            }
+        }
+    };
+    let (mut client, mut upstream) = soon("a newcomer is served", served).await;
     upstream.chunk("alive").await;
     assert_eq!(client.head().await.status, 200);
     assert_eq!(client.chunk().await.as_deref(), Some("alive"));
