@@ -2,7 +2,7 @@
 //!
 //! Whether the process lives and takes new streams, what it counts, which streams are open and how the
 //! last ones ended, what an upstream's endpoints are worth, and which configuration is at work; and a page
-//! in a browser that shows all of it as it happens. [`routes`] says which answer stands where, [`access`]
+//! in a browser that shows all of it as it happens. `routes` says which answer stands where, `access`
 //! who may have it.
 //!
 //! It has a thread of its own, and asks the workers as it must: an operator gets an answer also where a
