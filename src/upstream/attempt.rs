@@ -42,10 +42,10 @@ impl Upstream {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => *failed,
             };
-            let Some(again) = failed.again else {
+            let Some((why, again)) = failed.again else {
                 return failed.end;
             };
-            match course.next(self, failed.why).await? {
+            match course.next(self, why).await? {
                 Some(next) => (lease, request) = (next, again),
                 None => return failed.end,
             }
@@ -59,32 +59,32 @@ impl Upstream {
             Ok(ready) => ready,
             Err(error) => {
                 let end = Err(self.connect_failed(&lease, &error));
-                let why = Why::Retry(Reason::Connect);
-                return Err(Failed::new(why, Some(request), end));
+                let again = Some((Why::Retry(Reason::Connect), request));
+                return Err(Failed::new(again, end));
             }
         };
         let is_needed = ready.may_be_stale() || self.endpoints().len() > 1;
         let spare = (is_needed && request.body().is_empty()).then(|| repeat(&request));
         let is_idempotent = request.method().is_idempotent();
-        // Whoever has seen a request may have done what it asks for (RFC 9110 §9.2.2).
-        let seen = |spare: Option<_>| spare.filter(|_| is_idempotent);
+        // Whoever may have seen a request may have done what it asks for (RFC 9110 §9.2.2).
+        let unseen = |spare: Option<_>| spare.map(|spare| (Why::Stale, spare));
+        let seen = |why, spare: Option<_>| Some(why).zip(spare.filter(|_| is_idempotent));
         let sent = match ready {
             Ready::Http1(connection) => self.send_http1(lease, connection, request).await,
             Ready::Http2(connection) => send_http2(lease, &connection, request).await,
         };
         Err(match sent {
             Ok(reply) if self.shared.retries.is_for(reply.head.status) => {
-                Failed::new(Why::Retry(Reason::Status), seen(spare), Ok(reply))
+                Failed::new(seen(Why::Retry(Reason::Status), spare), Ok(reply))
             }
             Ok(reply) => return Ok(reply),
-            Err(Unsent::Whole(request)) => Failed::new(Why::Stale, Some(*request), Err(closed())),
-            Err(Unsent::Stale) if is_idempotent => Failed::new(Why::Stale, spare, Err(closed())),
-            Err(Unsent::Unprocessed) => Failed::new(Why::Stale, spare, Err(closed())),
-            Err(Unsent::Stale) => Failed::new(Why::Stale, None, Err(lost())),
+            Err(Unsent::Whole(request)) => Failed::new(unseen(Some(*request)), Err(closed())),
+            Err(Unsent::Unprocessed) => Failed::new(unseen(spare), Err(closed())),
+            Err(Unsent::Stale) => Failed::new(seen(Why::Stale, spare), Err(lost())),
             Err(Unsent::Lost(refusal)) => {
-                Failed::new(Why::Retry(Reason::Reset), seen(spare), Err(refusal))
+                Failed::new(seen(Why::Retry(Reason::Reset), spare), Err(refusal))
             }
-            Err(Unsent::Refused(refusal)) => Failed::new(Why::Stale, None, Err(refusal)),
+            Err(Unsent::Refused(refusal)) => Failed::new(None, Err(refusal)),
         })
     }
 
@@ -236,16 +236,15 @@ enum Unsent {
 
 /// An attempt that brought no reply, or none that is wanted.
 struct Failed {
-    why: Why,
-    /// The request, where it may be sent again.
-    again: Option<Request<Upload>>,
+    /// The request, where it may be sent again, and why it would be.
+    again: Option<(Why, Request<Upload>)>,
     /// What the client gets where it is not.
     end: Result<Reply, Refusal>,
 }
 
 impl Failed {
-    fn new(why: Why, again: Option<Request<Upload>>, end: Result<Reply, Refusal>) -> Box<Self> {
-        Box::new(Self { why, again, end })
+    fn new(again: Option<(Why, Request<Upload>)>, end: Result<Reply, Refusal>) -> Box<Self> {
+        Box::new(Self { again, end })
     }
 }
 
