@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{
-    Weir,
-    backend::Backend,
-    client::Client,
-    polled::{BY_BODY, BY_HEADER, Polled, bridged},
+use crate::{
+    metrics,
+    support::{
+        Weir,
+        backend::Backend,
+        client::Client,
+        polled::{BY_BODY, BY_HEADER, Polled, bridged},
+        soon,
+    },
 };
 
 #[tokio::test]
@@ -77,7 +81,13 @@ async fn later_failures_pass_unseen() {
 
 #[tokio::test]
 async fn a_server_that_comes_back_is_found() {
-    let (backend, weir) = bridged(BY_HEADER, "").await;
+    let backend = Backend::bind().await;
+    let weir = Weir::start(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.test]\nendpoints = [\"{}\"]\npoll = {{ {BY_HEADER} }}\n\
+         [[route]]\nname = \"test\"\nupstream = \"test\"\n",
+        backend.endpoint()
+    ));
     let address = backend.address();
     let mut client = Client::get(weir.address(), "/", "").await;
     let mut server = Polled::accept(&backend).await;
@@ -87,7 +97,11 @@ async fn a_server_that_comes_back_is_found() {
     assert_eq!(client.chunks_until("\n\n").await, "id: 1\ndata: one\n\n");
     server.asked().await;
     drop((server, backend));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let missed = "weir_connect_failures_total{upstream=\"test\"";
+    soon("a poll that finds nobody", async {
+        while !metrics::scrape(&weir).await.contains(missed) {}
+    })
+    .await;
     let backend = Backend::bind_to(address).await;
     let mut server = Polled::accept(&backend).await;
     assert_eq!(server.asked().await, "/?index=1");

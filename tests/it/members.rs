@@ -1,11 +1,14 @@
 //! Do endpoints come, go and fill up without a stream being touched?
 
-use crate::support::{
-    NDJSON, Weir,
-    backend::{Backend, Connection},
-    client::Client,
-    dns::Dns,
-    soon,
+use crate::{
+    metrics::told,
+    support::{
+        NDJSON, Weir,
+        backend::{Backend, Connection},
+        client::Client,
+        dns::Dns,
+        soon,
+    },
 };
 
 /// A configuration with an admin listener, this upstream, and a route with these keys.
@@ -22,25 +25,9 @@ fn start(upstream: &str, route: &str) -> Weir {
     Weir::start_at(&config(upstream, route), "threads = 2\ndrain = \"20s\"")
 }
 
-/// Waits until the metrics hold this line.
-async fn told(weir: &Weir, line: &str) {
-    let address = weir.admin.as_ref().expect("an admin listener");
-    soon(line, async {
-        loop {
-            let fields = "Connection: close\r\n";
-            let mut client = Client::get(address, "/metrics", fields).await;
-            client.head().await;
-            if client.rest().await.lines().any(|told| told == line) {
-                break;
-            }
-        }
-    })
-    .await;
-}
-
 async fn queued(weir: &Weir, count: usize) {
     let line = format!("weir_upstream_queued{{upstream=\"test\"}} {count}");
-    told(weir, &line).await;
+    told(weir, &[&line]).await;
 }
 
 /// Answers one request and closes.
@@ -89,7 +76,7 @@ async fn addresses_come_and_go_and_open_streams_stay() {
     let mut second = open(&weir, two).await;
     let endpoint = format!("http://chat.test:{} (127.0.0.2)", one.address().port());
     let line = format!("weir_endpoint_streams{{upstream=\"test\",endpoint=\"{endpoint}\"}} 1");
-    told(&weir, &line).await;
+    told(&weir, &[&line]).await;
 
     dns.addresses("chat.test", 0, &["127.0.0.2"]);
     dns.taken_in("chat.test").await;
@@ -142,7 +129,7 @@ async fn a_host_that_moves_is_found_although_its_time_is_not_over() {
     let mut stream = open(&weir, &one).await;
     let endpoint = format!("http://chat.test:{}", two.address().port());
     let line = format!("weir_endpoint_streams{{upstream=\"test\",endpoint=\"{endpoint}\"}} 1");
-    told(&weir, &line).await;
+    told(&weir, &[&line]).await;
     drop(one);
     dns.addresses("chat.test", 9999, &["127.0.0.2"]);
     let ask = async {
@@ -235,7 +222,7 @@ async fn services_say_ports_weights_and_priorities() {
     assert_eq!(counts, [0, 0, 3]);
     let endpoint = format!("http://three.test:{}", port(&three));
     let line = format!("weir_endpoint_streams{{upstream=\"test\",endpoint=\"{endpoint}\"}} 0");
-    told(&weir, &line).await;
+    told(&weir, &[&line]).await;
 }
 
 #[tokio::test]
