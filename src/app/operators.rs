@@ -9,7 +9,7 @@ use super::generation::Generation;
 use crate::{
     admin::{Admin, Served, Settings},
     config::Config,
-    edge::socket::Opened,
+    edge::{ListenerAddress, socket::Opened},
     limits::Limits,
     proxy::streams::Query,
     telemetry::metrics::Metrics,
@@ -20,8 +20,8 @@ pub(super) const QUERIES_MAX: usize = 32;
 
 /// The thread of the admin listener, and what it answers from.
 pub(super) struct Operators {
-    /// What the file said of it at first.
-    asked: Option<Settings>,
+    /// Where the file wanted it at first.
+    asked: Option<ListenerAddress>,
     opened: Option<Opened>,
     /// Operators are answered as long as it is there.
     served: Option<watch::Sender<Arc<Served>>>,
@@ -44,7 +44,11 @@ pub(super) fn served(generation: &Generation, config: &Config, now: SystemTime) 
 }
 
 impl Operators {
-    pub(super) fn new(asked: Option<Settings>, opened: Option<Opened>, served: Served) -> Self {
+    pub(super) fn new(
+        asked: Option<ListenerAddress>,
+        opened: Option<Opened>,
+        served: Served,
+    ) -> Self {
         Self {
             asked,
             opened,
@@ -60,14 +64,14 @@ impl Operators {
         (metrics, limits): (&Arc<Metrics>, &Arc<Limits>),
         workers: Vec<mpsc::Sender<Query>>,
     ) -> io::Result<()> {
-        let (Some(settings), Some(opened), Some(served)) =
+        let (Some(address), Some(opened), Some(served)) =
             (&self.asked, &mut self.opened, &self.served)
         else {
             return Ok(());
         };
         let sockets = opened.shares().into_iter().flatten().collect();
         let admin = Admin {
-            address: settings.address.clone(),
+            address: address.clone(),
             metrics: Arc::clone(metrics),
             limits: Arc::clone(limits),
             workers,
@@ -88,8 +92,7 @@ impl Operators {
 
     /// Whether the admin listener is where these settings want it.
     pub(super) fn is_at(&self, settings: Option<&Settings>) -> bool {
-        let address = |settings: &Settings| settings.address.clone();
-        self.asked.as_ref().map(address) == settings.map(address)
+        self.asked.as_ref() == settings.map(|settings| &settings.address)
     }
 
     /// Says that a drain will begin: nobody is to send anything new here, and what comes is served.
