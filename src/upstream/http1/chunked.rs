@@ -23,9 +23,12 @@ pub(super) struct Chunked {
     line_bytes: u16,
     /// The chunk's size as far as it is read, then how much of its payload is still to come.
     rest: u64,
-    /// What has come after the last chunk.
-    trailers: Vec<u8>,
+    /// What has come after the last chunk; no memory before.
+    trailers: Option<Box<Trailers>>,
 }
+
+#[derive(Debug, Default)]
+struct Trailers(Vec<u8>);
 
 /// What is to come next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +52,35 @@ enum State {
     TrailerLf,
     LastLf,
     Done,
-    Bad(&'static str),
+    Bad(Wrong),
+}
+
+/// What the framing is not. Every open stream has room for one, so that it is no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    NoSize,
+    Boundless,
+    LongLine,
+    BareLf,
+    Longer,
+    TrailerEnd,
+    LongTrailers,
+    LastLine,
+}
+
+impl Wrong {
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::NoSize => "the line that begins a chunk is no size",
+            Self::Boundless => "a chunk's size is beyond all bounds",
+            Self::LongLine => "the line that begins a chunk is too long",
+            Self::BareLf => "the line that begins a chunk ends without CR",
+            Self::Longer => "a chunk is longer than its size says",
+            Self::TrailerEnd => "a trailer's line does not end with CR LF",
+            Self::LongTrailers => "what follows the last chunk is too long",
+            Self::LastLine => "the last line is not empty",
+        }
+    }
 }
 
 /// What the next bytes are.
@@ -68,7 +99,7 @@ impl Chunked {
             state: State::Start,
             line_bytes: 0,
             rest: 0,
-            trailers: Vec::new(),
+            trailers: None,
         }
     }
 
@@ -128,14 +159,14 @@ impl Chunked {
         let room = LINE_BYTES_MAX - self.line_bytes;
         match u16::try_from(length).ok().filter(|length| *length <= room) {
             Some(length) => self.line_bytes += length,
-            None => self.state = LINE_TOO_LONG,
+            None => self.state = State::Bad(Wrong::LongLine),
         }
         length
     }
 
     pub(super) fn progress(&self) -> Progress {
-        if let State::Bad(reason) = self.state {
-            Progress::Bad(reason)
+        if let State::Bad(wrong) = self.state {
+            Progress::Bad(wrong.sentence())
         } else if self.state == State::Done {
             Progress::Done
         } else {
@@ -148,10 +179,10 @@ impl Chunked {
     /// # Errors
     /// They are no fields.
     pub(super) fn take_trailers(&mut self) -> Result<Option<HeaderMap>, &'static str> {
-        let mut bytes = std::mem::take(&mut self.trailers);
-        if bytes.is_empty() {
+        let Some(trailers) = self.trailers.take() else {
             return Ok(None);
-        }
+        };
+        let mut bytes = trailers.0;
         bytes.extend_from_slice(b"\r\n");
         let mut parsed = [httparse::EMPTY_HEADER; FIELDS_MAX];
         match httparse::parse_headers(&bytes, &mut parsed) {
@@ -168,12 +199,10 @@ impl Chunked {
         match (state, byte) {
             (State::PayloadCr, b'\r') => State::PayloadLf,
             (State::PayloadLf, b'\n') => State::Start,
-            (State::PayloadCr | State::PayloadLf, _) => {
-                State::Bad("a chunk is longer than its size says")
-            }
+            (State::PayloadCr | State::PayloadLf, _) => State::Bad(Wrong::Longer),
             (State::LastLf, b'\n') => State::Done,
             (State::TrailerStart, b'\r') => State::LastLf,
-            (State::LastLf, _) => State::Bad("the last line is not empty"),
+            (State::LastLf, _) => State::Bad(Wrong::LastLine),
             (State::TrailerStart | State::Trailer | State::TrailerLf, _) => {
                 self.after_trailer(state, byte)
             }
@@ -183,7 +212,7 @@ impl Chunked {
 
     fn after_line(&mut self, state: State, byte: u8) -> State {
         if self.line_bytes == LINE_BYTES_MAX {
-            return LINE_TOO_LONG;
+            return State::Bad(Wrong::LongLine);
         }
         self.line_bytes += 1;
         match (state, byte) {
@@ -192,7 +221,7 @@ impl Chunked {
             }
             (State::Size | State::Space, b' ' | b'\t') => State::Space,
             (State::Size | State::Space | State::Extension, b'\r') => State::SizeLf,
-            (State::Extension, b'\n') => State::Bad("the line that begins a chunk ends without CR"),
+            (State::Extension, b'\n') => State::Bad(Wrong::BareLf),
             (State::Size | State::Space, b';') => State::Extension,
             (State::SizeLf, b'\n') => {
                 self.line_bytes = 0;
@@ -202,7 +231,7 @@ impl Chunked {
                     State::Payload
                 }
             }
-            _ => State::Bad("the line that begins a chunk is no size"),
+            _ => State::Bad(Wrong::NoSize),
         }
     }
 
@@ -214,24 +243,21 @@ impl Chunked {
                 self.rest = size;
                 State::Size
             }
-            None => State::Bad("a chunk's size is beyond all bounds"),
+            None => State::Bad(Wrong::Boundless),
         }
     }
 
     fn after_trailer(&mut self, state: State, byte: u8) -> State {
-        if self.trailers.len() == TRAILER_BYTES_MAX {
-            return State::Bad("what follows the last chunk is too long");
+        let trailers = &mut self.trailers.get_or_insert_default().0;
+        if trailers.len() == TRAILER_BYTES_MAX {
+            return State::Bad(Wrong::LongTrailers);
         }
-        self.trailers.push(byte);
+        trailers.push(byte);
         match (state, byte) {
             (State::TrailerLf, b'\n') => State::TrailerStart,
-            (State::TrailerLf, _) | (_, b'\n') => {
-                State::Bad("a trailer's line does not end with CR LF")
-            }
+            (State::TrailerLf, _) | (_, b'\n') => State::Bad(Wrong::TrailerEnd),
             (_, b'\r') => State::TrailerLf,
             _ => State::Trailer,
         }
     }
 }
-
-const LINE_TOO_LONG: State = State::Bad("the line that begins a chunk is too long");

@@ -11,10 +11,7 @@ use std::{
 };
 
 use http::Request;
-use tokio::{
-    io::{AsyncRead as _, ReadBuf},
-    time::Instant,
-};
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::{
     head::{Asked, Head, HeadReader},
@@ -32,8 +29,8 @@ pub(crate) struct Connection {
     sending: Option<Box<Sending>>,
     /// Whether part of the request will never go.
     is_cut: bool,
-    /// Since when it has waited for a request; `None` until it has carried one.
-    pub(super) idle_since: Option<Instant>,
+    /// Whether it has carried a request before.
+    is_reused: bool,
 }
 
 /// A reply's head, and what has come after it.
@@ -63,13 +60,18 @@ impl Connection {
             io,
             sending: None,
             is_cut: false,
-            idle_since: None,
+            is_reused: false,
         }
     }
 
     /// Whether it has carried a request before, so that the endpoint may have closed it meanwhile.
     pub(crate) fn is_reused(&self) -> bool {
-        self.idle_since.is_some()
+        self.is_reused
+    }
+
+    /// It has carried a request, and waits for the next.
+    pub(super) fn reuse(&mut self) {
+        self.is_reused = true;
     }
 
     /// Sends one request and waits for the head of its reply.

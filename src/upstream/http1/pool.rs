@@ -19,7 +19,13 @@ const IDLE_CONNECTIONS_MAX: usize = 128;
 /// The idle connections to one endpoint, in one worker; the one used last is taken first.
 #[derive(Default)]
 pub(crate) struct Pool {
-    idle: RefCell<VecDeque<Connection>>,
+    idle: RefCell<VecDeque<Idle>>,
+}
+
+/// A connection that waits for a request, and since when.
+struct Idle {
+    connection: Connection,
+    since: Instant,
 }
 
 impl Pool {
@@ -38,14 +44,16 @@ impl Pool {
     }
 
     fn pop(&self) -> Option<Connection> {
-        self.idle.borrow_mut().pop_back()
+        let idle = self.idle.borrow_mut().pop_back()?;
+        Some(idle.connection)
     }
 
     /// Keeps a connection whose last reply has ended.
     pub(super) fn put(&self, mut connection: Connection) {
-        connection.idle_since = Some(Instant::now());
+        connection.reuse();
+        let since = Instant::now();
         let mut idle = self.idle.borrow_mut();
-        idle.push_back(connection);
+        idle.push_back(Idle { connection, since });
         if idle.len() > IDLE_CONNECTIONS_MAX {
             idle.pop_front();
         }
@@ -53,11 +61,8 @@ impl Pool {
 
     /// Closes what has been idle for too long and what the endpoint has closed.
     pub(crate) fn sweep(&self, cx: &mut Context<'_>, now: Instant) {
-        self.idle.borrow_mut().retain_mut(|connection| {
-            let is_young = connection
-                .idle_since
-                .is_some_and(|since| now.duration_since(since) < IDLE);
-            is_young && connection.poll_is_quiet(cx)
+        self.idle.borrow_mut().retain_mut(|idle| {
+            now.duration_since(idle.since) < IDLE && idle.connection.poll_is_quiet(cx)
         });
     }
 }
