@@ -1,7 +1,10 @@
 //! How does everyone learn that we stop?
 //!
 //! A [`Drain`] belongs to one worker thread. Streams and connections hold a [`Watch`] each: a place
-//! in a list of wakers, so that a silent stream pays 24 bytes for it and nothing per event.
+//! in a list of wakers, so that a silent stream pays 24 bytes for it and nothing per event. At that place it is
+//! woken when its time has come, too.
+
+mod alarms;
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,11 +16,14 @@ use std::{
 use slab::Slab;
 use tokio::time::Instant;
 
+use self::alarms::{Alarms, Due};
+
 /// One worker's knowledge of whether we stop.
 #[derive(Debug, Default)]
 pub struct Drain {
     window: Cell<Option<Window>>,
     wakers: RefCell<Slab<Option<Waker>>>,
+    alarms: Alarms,
     /// Who waits for the last to leave.
     emptied: RefCell<Option<Waker>>,
 }
@@ -66,10 +72,15 @@ impl Drain {
     }
 
     /// Wakes the task at that place alone, where it has been polled there.
-    pub fn wake(&self, place: usize) {
-        if let Some(Some(waker)) = self.wakers.borrow().get(place) {
+    pub fn wake(&self, place: u32) {
+        if let Some(Some(waker)) = self.wakers.borrow().get(place as usize) {
             waker.wake_by_ref();
         }
+    }
+
+    /// Wakes tasks whose time has come, as long as it is polled.
+    pub async fn ring(&self) {
+        self.alarms.ring(|place| self.wake(place)).await;
     }
 
     /// The window, once the drain has begun.
@@ -94,9 +105,11 @@ impl Drain {
     #[must_use]
     pub fn watch(self: &Rc<Self>) -> Watch {
         Watch {
-            key: self.wakers.borrow_mut().insert(None),
+            key: u32::try_from(self.wakers.borrow_mut().insert(None))
+                .expect("fewer than 2^32 streams at once"),
             drain: Rc::clone(self),
             is_placed: false,
+            due: Cell::new(None),
         }
     }
 }
@@ -105,9 +118,11 @@ impl Drain {
 #[derive(Debug)]
 pub struct Watch {
     drain: Rc<Drain>,
-    key: usize,
+    key: u32,
     /// Whether the task's waker stands in its place.
     is_placed: bool,
+    /// When it was last to be woken.
+    due: Cell<Option<Due>>,
 }
 
 impl Watch {
@@ -115,15 +130,41 @@ impl Watch {
     /// the same task: its place is not looked at again for each event.
     pub fn poll(&mut self, cx: &Context<'_>) -> Option<Window> {
         if !self.is_placed {
-            self.drain.wakers.borrow_mut()[self.key] = Some(cx.waker().clone());
+            self.drain.wakers.borrow_mut()[self.key as usize] = Some(cx.waker().clone());
             self.is_placed = true;
         }
         self.drain.window()
     }
 
+    /// Ready once `at` is reached; until then the task is woken at `at` or earlier. Only for a task that is told of
+    /// the drain. A time that is set is never moved later: when it comes, the next one is set.
+    pub fn poll_until(&self, at: Instant) -> Poll<()> {
+        if at <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let alarms = &self.drain.alarms;
+        let due = alarms.due(at);
+        match self.due.get().filter(|set| alarms.is_ahead(*set)) {
+            Some(set) if set <= due => return Poll::Pending,
+            Some(set) => alarms.unset(set, self.key),
+            None => {}
+        }
+        alarms.set(due, self.key);
+        self.due.set(Some(due));
+        Poll::Pending
+    }
+
+    /// Whether the task is still to be woken at a time that it has set.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.due
+            .get()
+            .is_some_and(|due| self.drain.alarms.is_ahead(due))
+    }
+
     /// Where it is among those who are told, for [`Drain::wake`].
     #[must_use]
-    pub fn place(&self) -> usize {
+    pub fn place(&self) -> u32 {
         self.key
     }
 
@@ -138,8 +179,11 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        if let Some(due) = self.due.get() {
+            self.drain.alarms.unset(due, self.key);
+        }
         let mut wakers = self.drain.wakers.borrow_mut();
-        wakers.remove(self.key);
+        wakers.remove(self.key as usize);
         if wakers.is_empty()
             && let Some(waker) = self.drain.emptied.take()
         {

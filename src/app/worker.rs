@@ -84,6 +84,8 @@ impl Worker {
         accept(self.first.opened, &proxy);
         tokio::task::spawn_local(Rc::clone(&proxy.streams).answer(self.queries));
         tokio::task::spawn_local(sweep(Rc::clone(&proxy)));
+        let alarms = Rc::clone(&drain);
+        tokio::task::spawn_local(async move { alarms.ring().await });
         if self.is_first {
             tokio::task::spawn_local(tend(self.limits));
         }

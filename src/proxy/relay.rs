@@ -143,6 +143,7 @@ impl Parts {
         Terms {
             policy: &self.route.policy,
             begun_at: self.record.begun_at,
+            has_heartbeats: self.has_heartbeats,
             is_converted: self.transcoder.is_some(),
             window,
         }
@@ -152,7 +153,7 @@ impl Parts {
 impl Relay {
     pub(super) fn new(mut parts: Parts, now: Instant) -> Self {
         parts.record.begin(&parts.watch);
-        let mut timers = Timers::new(parts.has_heartbeats, now);
+        let mut timers = Timers::new(now);
         parts.link.limit_writes(parts.route.policy.timeouts.write);
         if let Feed::Open(source) = &parts.feed {
             parts.link.share(Some(Rc::clone(source)));
@@ -243,7 +244,7 @@ impl Relay {
         if matches!(self.phase, Phase::Flowing) && self.is_dry {
             let before = write.out.len();
             let window = self.window(cx);
-            ready!(self.poll_silence(cx, window, write.out));
+            ready!(self.poll_silence(window, write.out));
             if write.out.len() > before {
                 return self.given(write.out, before);
             }
@@ -283,7 +284,7 @@ impl Relay {
         match self.gather(cx, write) {
             Ok(Gathered::End) => self.end(Ending::Complete, None),
             Ok(Gathered::Waiting | Gathered::Full) if write.out.len() > before => {}
-            Ok(_) => return self.poll_silence(cx, window, write.out),
+            Ok(_) => return self.poll_silence(window, write.out),
             Err(fault) => self.fail(&fault, write.out),
         }
         Poll::Ready(())
@@ -369,7 +370,7 @@ impl Relay {
             filled
         };
         match filled {
-            Poll::Pending => return self.poll_silence(cx, window, write.out),
+            Poll::Pending => return self.poll_silence(window, write.out),
             Poll::Ready(Ok(Fill::Scratch(_))) => {}
             Poll::Ready(Ok(Fill::Bytes(mut chunk))) => {
                 write
@@ -450,14 +451,10 @@ impl Relay {
     }
 
     /// Nothing is ready: is the silence, or the stream, too long?
-    fn poll_silence(
-        &mut self,
-        cx: &mut Context<'_>,
-        window: Option<Window>,
-        out: &mut Vec<u8>,
-    ) -> Poll<()> {
+    fn poll_silence(&mut self, window: Option<Window>, out: &mut Vec<u8>) -> Poll<()> {
         loop {
-            let alarm = ready!(self.timers.poll(cx, self.parts.terms(window)));
+            let parts = &self.parts;
+            let alarm = ready!(self.timers.poll(&parts.watch, parts.terms(window)));
             // A client that does not read needs no heartbeat, and would have to be buffered for.
             if alarm != Alarm::Heartbeat || !self.parts.link.is_blocked() {
                 self.sound(alarm, out);

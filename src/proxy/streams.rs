@@ -176,9 +176,8 @@ impl Streams {
     }
 
     /// Counts a stream among the open ones; its task is woken at that place.
-    pub(super) fn enter(&self, live: &Rc<Live>, place: usize) {
-        // There are far fewer tasks than that.
-        live.place.set(u32::try_from(place).unwrap_or(u32::MAX));
+    pub(super) fn enter(&self, live: &Rc<Live>, place: u32) {
+        live.place.set(place);
         let entered = Rc::clone(live);
         self.open.borrow_mut().insert(live.number, entered);
     }
@@ -251,7 +250,7 @@ impl Streams {
             return false;
         };
         live.is_closed.set(true);
-        self.drain.wake(live.place.get() as usize);
+        self.drain.wake(live.place.get());
         true
     }
 

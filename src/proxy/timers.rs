@@ -1,16 +1,20 @@
 //! When must something happen on a stream although nothing comes?
 //!
-//! One timer a stream, armed for the earliest of its deadlines and never moved by an event: events
-//! only note the time, and the deadline is looked at again when the timer fires.
+//! One time a stream, set to the earliest of its deadlines and never moved by an event: events
+//! only note the time, and the deadline is looked at again when that time comes.
 
 use std::{
-    task::{Context, Poll, ready},
+    task::{Poll, ready},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::{alarm, drain::Window, route::Policy, transcode::heartbeat};
+use crate::{
+    drain::{self, Window},
+    route::Policy,
+    transcode::heartbeat,
+};
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub(super) enum Alarm {
 pub(super) struct Terms<'a> {
     pub(super) policy: &'a Policy,
     pub(super) begun_at: Instant,
+    /// Whether silence is broken by heartbeats.
+    pub(super) has_heartbeats: bool,
     /// Whether there are boundaries to end at.
     pub(super) is_converted: bool,
     /// Once a drain has begun that the stream takes part in.
@@ -41,12 +47,9 @@ pub(super) struct Terms<'a> {
 ///
 /// Every open stream has one, so that only what cannot be derived is kept.
 pub(super) struct Timers {
-    clock: alarm::Alarm,
     /// When the upstream sent something last; `None` before its reply.
     read_at: Option<Instant>,
     written_at: Instant,
-    /// Whether silence is broken by heartbeats.
-    has_heartbeat: bool,
     /// Where this silence's heartbeat lies in what it may vary by, from 0 to 1.
     silence_share: f32,
     /// Where this stream's end lies in a drain's window, and in what its greatest age may vary by, from 0 to 1.
@@ -54,12 +57,10 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn new(has_heartbeat: bool, now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
-            clock: alarm::Alarm::default(),
             read_at: None,
             written_at: now,
-            has_heartbeat,
             silence_share: fastrand::f32(),
             drain_share: fastrand::f32(),
         }
@@ -91,12 +92,12 @@ impl Timers {
         (at <= Instant::now()).then_some(alarm)
     }
 
-    /// What is due, or `Pending` with the timer armed for what is due next.
+    /// What is due, or `Pending`, and the stream's task is woken when the next thing is.
     ///
     /// Always polled by the same task. What happens on a stream only moves its deadlines later, but for
-    /// a drain's begin: an armed timer is not looked at for each event.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, terms: Terms<'_>) -> Poll<Alarm> {
-        if terms.window.is_none() && self.clock.is_pending() {
+    /// a drain's begin: a time that is set is not looked at for each event.
+    pub(super) fn poll(&mut self, watch: &drain::Watch, terms: Terms<'_>) -> Poll<Alarm> {
+        if terms.window.is_none() && watch.is_pending() {
             return Poll::Pending;
         }
         loop {
@@ -111,11 +112,21 @@ impl Timers {
                 }
                 return Poll::Ready(alarm);
             }
-            ready!(self.clock.poll_until(at, cx));
+            ready!(watch.poll_until(at));
         }
     }
 
+    #[inline]
     fn end(&self, terms: Terms<'_>) -> Option<(Instant, Alarm)> {
+        let timeouts = &terms.policy.timeouts;
+        let is_endless = timeouts.total.is_none() && timeouts.max_age.is_none();
+        if is_endless && terms.window.is_none() {
+            return None;
+        }
+        self.earliest_end(terms)
+    }
+
+    fn earliest_end(&self, terms: Terms<'_>) -> Option<(Instant, Alarm)> {
         let drain = terms
             .window
             .map(|window| (window.spread(self.drain_share.into()), Alarm::Drain));
@@ -139,7 +150,7 @@ impl Timers {
 
     fn next(&self, terms: Terms<'_>) -> Option<(Instant, Alarm)> {
         let every = terms.policy.heartbeat.every;
-        let every = every.filter(|_| self.has_heartbeat);
+        let every = every.filter(|_| terms.has_heartbeats);
         let heartbeat = every.map(|every| {
             let silence = heartbeat::due(every, self.silence_share.into());
             (self.written_at + silence, Alarm::Heartbeat)

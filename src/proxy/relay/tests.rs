@@ -65,7 +65,11 @@ fn connection() -> Rc<ConnectionLink> {
 }
 
 /// A stream with a heartbeat every second.
-fn relay(connection: &Rc<ConnectionLink>, source: impl Source + 'static) -> Relay {
+fn relay(
+    connection: &Rc<ConnectionLink>,
+    drain: &Rc<Drain>,
+    source: impl Source + 'static,
+) -> Relay {
     let every = Some(Duration::from_secs(1));
     let route = route::Settings {
         name: "test".to_owned(),
@@ -101,10 +105,9 @@ fn relay(connection: &Rc<ConnectionLink>, source: impl Source + 'static) -> Rela
     let now = Instant::now();
     let ndjson = framing::by_name("ndjson").unwrap();
     let turn = Turn::new(ndjson, &sse::OUTPUT, 1024);
-    let drain = Rc::new(Drain::default());
     let streams = Streams::new(
         Metrics::new(1, Budget::new(0)).of_worker(0),
-        Rc::clone(&drain),
+        Rc::clone(drain),
     );
     let parts = Parts {
         feed: Feed::Open(Rc::new(RefCell::new(source))),
@@ -131,21 +134,28 @@ async fn look(relay: &mut Relay) -> Option<Vec<u8>> {
 
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_waits_for_a_client_that_takes_bytes() {
-    let connection = connection();
-    let mut relay = relay(&connection, Silent);
+    let (connection, drain) = (connection(), Rc::<Drain>::default());
+    let mut relay = relay(&connection, &drain, Silent);
     assert_eq!(look(&mut relay).await, None);
-    advance(Duration::from_secs(1)).await;
+    pass_second(&drain).await;
     assert_eq!(look(&mut relay).await.as_deref(), Some(&b":\n"[..]));
     // Bytes wait for the client: another heartbeat would only wait behind them.
     connection.end_turn(true);
     for _ in 0..3 {
-        advance(Duration::from_secs(1)).await;
+        pass_second(&drain).await;
         assert_eq!(look(&mut relay).await, None);
     }
     connection.end_turn(false);
-    advance(Duration::from_secs(1)).await;
+    pass_second(&drain).await;
     assert_eq!(look(&mut relay).await.as_deref(), Some(&b":\n"[..]));
     assert_eq!(relay.parts.record.heartbeats.get(), 2);
+}
+
+/// After it, whoever set a time that has come may be asked.
+async fn pass_second(drain: &Drain) {
+    advance(Duration::from_secs(1)).await;
+    let rung = tokio::time::timeout(Duration::ZERO, drain.ring()).await;
+    assert!(rung.is_err(), "it rings for ever");
 }
 
 /// Compressing takes its time: little is taken at once, and then others have their turn.
@@ -156,7 +166,7 @@ async fn a_compressed_stream_that_always_has_more_gives_way() {
     for is_compressed in [false, true] {
         let press = Rc::new(Press::new(Budget::new(big)));
         let compressor = press.compressor(Coding::Gzip, 12).filter(|_| is_compressed);
-        let mut relay = relay(&connection, Endless).compressing(compressor);
+        let mut relay = relay(&connection, &Rc::default(), Endless).compressing(compressor);
         assert!(!relay.is_turn_over(), "nothing is written yet");
         let mut out = Vec::new();
         let given = poll_fn(|cx| {
