@@ -71,13 +71,29 @@ pub enum Change {
     Up,
 }
 
+/// The last number of a state, after which they begin anew.
+const EPOCH_MAX: u32 = u32::MAX >> 1;
+
 /// What a stream knows of its endpoint's state when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pass {
-    /// Which state it was; 0 where the endpoint was up, which no other state has.
-    epoch: u32,
-    /// Whether the stream tries an endpoint that was ejected.
-    is_trial: bool,
+pub struct Pass(
+    /// Which state it was, doubled, and one more where the stream tries an endpoint that was ejected; 0
+    /// where the endpoint was up, which no other state has. Every open stream holds one.
+    u32,
+);
+
+impl Pass {
+    fn new(epoch: u32, is_trial: bool) -> Self {
+        Self(epoch << 1 | u32::from(is_trial))
+    }
+
+    fn epoch(self) -> u32 {
+        self.0 >> 1
+    }
+
+    fn is_trial(self) -> bool {
+        self.0 & 1 == 1
+    }
 }
 
 /// What operators are told of an endpoint.
@@ -245,17 +261,14 @@ impl Health {
             // Even a stream that nothing is ever heard of keeps the others away only for so long.
             *next_trial = now + self.settings.eject_max;
         }
-        Pass {
-            epoch: self.epoch,
-            is_trial,
-        }
+        Pass::new(self.epoch, is_trial)
     }
 
     /// A stream failed.
     pub fn failed(&mut self, failure: Failure, pass: Pass, now: Duration) -> Option<Change> {
         match self.state {
             State::Up => self.count(failure, now),
-            State::Ejected { .. } if pass.is_trial && pass.epoch == self.epoch => {
+            State::Ejected { .. } if pass.is_trial() && pass.epoch() == self.epoch => {
                 Some(self.eject(failure, now))
             }
             State::Ejected { .. } | State::Down => None,
@@ -269,7 +282,7 @@ impl Health {
         let State::Ejected { failure, .. } = self.state else {
             return None;
         };
-        if self.settings.streaks.is_some() || pass.epoch != self.epoch {
+        if self.settings.streaks.is_some() || pass.epoch() != self.epoch {
             return None;
         }
         if failure == Failure::Cut {
@@ -290,8 +303,8 @@ impl Health {
         if let State::Ejected {
             until, next_trial, ..
         } = &mut self.state
-            && pass.is_trial
-            && pass.epoch == self.epoch
+            && pass.is_trial()
+            && pass.epoch() == self.epoch
         {
             *next_trial = *until;
         }
@@ -399,7 +412,7 @@ impl Health {
             self.cut = Run::default();
         }
         self.state = state;
-        self.epoch = self.epoch.wrapping_add(1).max(1);
+        self.epoch = ((self.epoch + 1) & EPOCH_MAX).max(1);
     }
 }
 

@@ -155,7 +155,7 @@ impl Proxy {
         let (route, upstream) = self.find(&request, &host)?;
         record.set_route(Arc::clone(&route));
         let peer = &link.connection.peer;
-        link.keep(admission::admit(&request, &route, peer, trusted)?);
+        record.place = Some(admission::admit(&request, &route, peer, trusted)?);
         let wants = Wants::of(request.method(), request.headers());
         let coding = coding::choose(&route.policy.compress, request.headers());
         let version = request.version();

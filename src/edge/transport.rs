@@ -84,6 +84,15 @@ pub(super) struct View {
     pub(super) read_bytes: u64,
 }
 
+/// What the client took of what was to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    /// So many bytes.
+    pub(super) taken: usize,
+    /// Whether nothing of that waits in the connection (TLS).
+    pub(super) is_flushed: bool,
+}
+
 impl Transport {
     pub(super) fn new(io: Box<dyn Duplex>) -> Self {
         Self(Arc::new(Mutex::new(Socket {
@@ -110,6 +119,28 @@ impl Transport {
         };
         let sent = held.poll_send(cx, &mut socket.io);
         socket.note(sent)
+    }
+
+    /// Writes as much as the client takes now; how much that was, and whether all of it has left us.
+    pub(super) fn send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<Sent> {
+        let socket = &mut *self.socket();
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let written = Pin::new(&mut socket.io).poll_write(cx, &bytes[taken..]);
+            match socket.note(written)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(more) => taken += more,
+                Poll::Pending => {
+                    return Ok(Sent {
+                        taken,
+                        is_flushed: false,
+                    });
+                }
+            }
+        }
+        let flushed = Pin::new(&mut socket.io).poll_flush(cx);
+        let is_flushed = socket.note(flushed)?.is_ready();
+        Ok(Sent { taken, is_flushed })
     }
 
     /// Begins a turn of driving hyper.

@@ -306,13 +306,13 @@ proptest! {
                 Step::Begin => {
                     let may_try = !subject.health.is_up() && subject.is_open();
                     let pass = subject.begin();
-                    prop_assert_eq!(pass.is_trial, may_try);
-                    if pass.is_trial {
+                    prop_assert_eq!(pass.is_trial(), may_try);
+                    if pass.is_trial() {
                         let is_alone = trials.iter().all(|(epoch, at)| {
-                            *epoch != pass.epoch || subject.now >= *at + SETTINGS.eject_max
+                            *epoch != pass.epoch() || subject.now >= *at + SETTINGS.eject_max
                         });
                         prop_assert!(is_alone);
-                        trials.push((pass.epoch, subject.now));
+                        trials.push((pass.epoch(), subject.now));
                     }
                     open.push(pass);
                     None
@@ -328,7 +328,7 @@ proptest! {
                 Step::Leave(at) => {
                     if let Some(pass) = stream(at, &mut open) {
                         subject.health.left(pass);
-                        trials.retain(|(epoch, _)| !pass.is_trial || *epoch != pass.epoch);
+                        trials.retain(|(epoch, _)| !pass.is_trial() || *epoch != pass.epoch());
                     }
                     None
                 }

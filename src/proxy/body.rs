@@ -27,9 +27,9 @@ pub const GRACE: Duration = Duration::from_secs(1);
 
 /// How much is given to hyper at first, in bytes: it is buffered whole, beyond the client's window. It
 /// doubles while hyper soon comes back for more, and begins anew when it does not.
-const GIVEN_BYTES_MIN: usize = 16 * 1024;
+const GIVEN_BYTES_MIN: u32 = 16 * 1024;
 /// The most that is given to hyper at once, in bytes.
-const GIVEN_BYTES_MAX: usize = 64 * 1024;
+const GIVEN_BYTES_MAX: u32 = 64 * 1024;
 /// How soon that is.
 const SOON: Duration = Duration::from_millis(20);
 
@@ -56,7 +56,7 @@ struct Stream {
     /// Whether something was given (at first: the head) that hyper had not accepted by the last poll.
     is_given: bool,
     /// How much is given next.
-    given_bytes_max: usize,
+    given_bytes_max: u32,
     /// The connection's turn when hyper accepted what was given last; what was accepted in one turn is
     /// on the wire after the next.
     accepted_turn: u64,
@@ -146,7 +146,7 @@ impl Stream {
             return Poll::Pending;
         }
         let Buffers { scratch, output } = &*self.buffers;
-        let (relay, room) = (&mut self.relay, self.given_bytes_max);
+        let (relay, room) = (&mut self.relay, self.given_bytes_max as usize);
         let polled = output.with(|out| {
             let given = relay.poll_next(cx, &mut Write::new(scratch, out, room));
             given.map(|given| (given, Bytes::copy_from_slice(out)))
@@ -208,5 +208,16 @@ impl Body for ResponseBody {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(_) => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stream;
+
+    /// Every open stream over HTTP/2 has one; the allocator's next size is 384.
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<Stream>() <= 320, "{}", size_of::<Stream>());
     }
 }

@@ -14,9 +14,7 @@ use std::{
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use crate::{
-    limits::Place, telemetry::metrics::listener::OpenConnection, upstream::source::SharedSource,
-};
+use crate::{telemetry::metrics::listener::OpenConnection, upstream::source::SharedSource};
 
 /// How long a client may take nothing before a route has said otherwise.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -128,15 +126,14 @@ impl ConnectionLink {
     }
 }
 
-/// What one stream and its connection tell each other.
+/// What one stream and its connection tell each other. Every open stream has one, so that it is kept small.
 pub struct StreamLink {
     /// The connection that carries the stream.
     pub connection: Rc<ConnectionLink>,
     gave_at: Cell<Option<Instant>>,
-    write_limit: Cell<Duration>,
+    source: Cell<Option<SharedSource>>,
+    write_limit_ms: Cell<u32>,
     is_stalled: Cell<bool>,
-    source: RefCell<Option<SharedSource>>,
-    place: Cell<Option<Place>>,
 }
 
 impl StreamLink {
@@ -147,16 +144,10 @@ impl StreamLink {
         Rc::new(Self {
             connection,
             gave_at: Cell::new(None),
-            write_limit: Cell::new(WRITE_LIMIT),
+            source: Cell::new(None),
+            write_limit_ms: Cell::new(milliseconds(WRITE_LIMIT)),
             is_stalled: Cell::new(false),
-            source: RefCell::new(None),
-            place: Cell::new(None),
         })
-    }
-
-    /// Keeps the stream's place among the open ones until it has ended.
-    pub(super) fn keep(&self, place: Place) {
-        self.place.set(Some(place));
     }
 
     /// The body says how it left its last poll: with a frame given at that time, or waiting.
@@ -172,7 +163,7 @@ impl StreamLink {
 
     /// The body says how long the client may take nothing.
     pub fn limit_writes(&self, limit: Duration) {
-        self.write_limit.set(limit);
+        self.write_limit_ms.set(milliseconds(limit));
         let connection = &self.connection.write_limit;
         connection.set(if self.connection.is_http2 {
             limit.max(connection.get())
@@ -184,7 +175,7 @@ impl StreamLink {
     /// How long the client may take nothing.
     #[must_use]
     pub fn write_limit(&self) -> Duration {
-        self.write_limit.get()
+        Duration::from_millis(self.write_limit_ms.get().into())
     }
 
     /// The edge says that the client took nothing for too long.
@@ -200,16 +191,18 @@ impl StreamLink {
 
     /// The body shares its source, to be driven while the body is not polled; `None` at its end.
     pub fn share(&self, source: Option<SharedSource>) {
-        self.source.replace(source);
+        self.source.set(source);
     }
 
     /// The edge lets go on what must go on while the body is not polled.
     pub fn drive(&self, cx: &mut Context<'_>) {
-        if let Some(source) = &*self.source.borrow()
+        let source = self.source.take();
+        if let Some(source) = &source
             && let Ok(mut source) = source.try_borrow_mut()
         {
             source.drive(cx);
         }
+        self.source.set(source);
     }
 
     /// Whether bytes that are ready wait for the client.
@@ -237,5 +230,21 @@ impl Drop for StreamLink {
     fn drop(&mut self) {
         let connection = &self.connection;
         connection.open_streams.set(connection.open_streams() - 1);
+    }
+}
+
+/// As much as seven weeks.
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StreamLink;
+
+    /// Every open stream has one; with two counts it is to fit into 64 bytes.
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<StreamLink>() <= 48, "{}", size_of::<StreamLink>());
     }
 }

@@ -14,7 +14,9 @@ use super::{
     streams::{Asked, Live, Streams},
 };
 use crate::{
-    drain, route,
+    drain,
+    limits::Place,
+    route,
     telemetry::{
         metrics::Lane,
         traces::{Facts, Outcome, Trace},
@@ -34,6 +36,8 @@ pub(super) struct Record {
     pub(super) ending: Ending,
     /// Whether it is counted among the open streams.
     is_open: bool,
+    /// The stream's place among those that may be open, given back at its end.
+    pub(super) place: Option<Place>,
     /// What is told of it to a collector, if anything.
     pub(super) trace: Option<Box<Trace>>,
 }
@@ -83,6 +87,7 @@ impl Record {
             coding: None,
             ending: Ending::ClientGone,
             is_open: false,
+            place: None,
             trace: None,
         }
     }

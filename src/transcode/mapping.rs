@@ -89,8 +89,8 @@ pub(super) struct Written {
 #[derive(Debug)]
 pub(super) struct Mapping {
     settings: Arc<Settings>,
-    /// The configured reconnection time, until it is told.
-    retry_due_ms: Option<u64>,
+    /// Whether the configured reconnection time is still to be told.
+    owes_retry: bool,
     /// Whether records without fields of their own become events of nothing but their data.
     is_plain: bool,
 }
@@ -123,14 +123,10 @@ impl Settings {
 
 impl Mapping {
     pub(super) fn new(settings: Arc<Settings>) -> Self {
-        let retry_due_ms = match settings.retry {
-            Some(Retry::Fixed(retry)) => Some(u64::try_from(retry.as_millis()).unwrap_or(u64::MAX)),
-            Some(Retry::At(_)) | None => None,
-        };
         Self {
             is_plain: settings.is_plain(),
+            owes_retry: matches!(settings.retry, Some(Retry::Fixed(_))),
             settings,
-            retry_due_ms,
         }
     }
 
@@ -143,7 +139,7 @@ impl Mapping {
     #[inline]
     pub(super) fn data_alone<'a>(&self, record: &Record<'a>) -> Option<&'a [u8]> {
         let has_fields = record.name.is_some() || record.id.is_some() || record.retry_ms.is_some();
-        let is_plain = self.is_plain && self.retry_due_ms.is_none();
+        let is_plain = self.is_plain && !self.owes_retry;
         record.data.filter(|_| is_plain && !has_fields)
     }
 
@@ -166,7 +162,7 @@ impl Mapping {
         };
         let mut writing = Writing {
             settings,
-            retry_due_ms: &mut self.retry_due_ms,
+            owes_retry: &mut self.owes_retry,
             encoder,
             out,
         };

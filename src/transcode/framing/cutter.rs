@@ -13,8 +13,8 @@ pub(super) struct Cutter {
     carry: Vec<u8>,
     /// Whether `carry` was given out whole, and must be gone before the next line. Then it is not empty.
     is_lent: bool,
-    /// The longest line, without its end.
-    line_bytes_max: usize,
+    /// The longest line, without its end; of 4 GiB at most, as every open stream has room for it.
+    line_bytes_max: u32,
 }
 
 /// Where a line lies; [`Cutter::bytes`] are its bytes.
@@ -33,7 +33,7 @@ impl Cutter {
         Self {
             carry: Vec::new(),
             is_lent: false,
-            line_bytes_max,
+            line_bytes_max: u32::try_from(line_bytes_max).unwrap_or(u32::MAX),
         }
     }
 
@@ -49,7 +49,7 @@ impl Cutter {
         end: Option<usize>,
     ) -> Result<Option<Line<'i>>, DecodeError> {
         match end {
-            Some(end) if self.carry.is_empty() && end <= self.line_bytes_max => {
+            Some(end) if self.carry.is_empty() && end <= self.line_bytes_max as usize => {
                 let (head, tail) = input.split_at(end);
                 *input = &tail[1..];
                 Ok(Some(Line::Chunk(head)))
@@ -131,15 +131,15 @@ impl Cutter {
     #[inline]
     fn check(&self, more: &[u8]) -> Result<(), DecodeError> {
         let bytes = self.carry.len() + more.len();
-        if bytes <= self.line_bytes_max {
+        if bytes <= self.line_bytes_max as usize {
             return Ok(());
         }
         let last = more.last().or(self.carry.last());
-        if bytes == self.line_bytes_max + 1 && last == Some(&b'\r') {
+        if bytes == self.line_bytes_max as usize + 1 && last == Some(&b'\r') {
             return Ok(());
         }
         Err(DecodeError::RecordTooLarge {
-            record_bytes_max: self.line_bytes_max,
+            record_bytes_max: self.line_bytes_max as usize,
         })
     }
 }

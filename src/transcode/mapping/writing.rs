@@ -18,7 +18,7 @@ use crate::transcode::{
 /// One record, being written.
 pub(super) struct Writing<'w, E> {
     pub(super) settings: &'w Settings,
-    pub(super) retry_due_ms: &'w mut Option<u64>,
+    pub(super) owes_retry: &'w mut bool,
     pub(super) encoder: &'w E,
     pub(super) out: &'w mut Vec<u8>,
 }
@@ -134,7 +134,8 @@ impl<E: Encoder> Writing<'_, E> {
             None => record.retry_ms,
             Some(Retry::At(pointer)) => field::milliseconds(record.data, pointer),
             Some(Retry::Fixed(_)) if record.data.is_none() => None,
-            Some(Retry::Fixed(_)) => self.retry_due_ms.take(),
+            Some(Retry::Fixed(retry)) => std::mem::take(self.owes_retry)
+                .then(|| u64::try_from(retry.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }
