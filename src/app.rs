@@ -37,7 +37,7 @@ use crate::{
         socket::{self, BindError, Opened},
     },
     limits::Limits,
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Metrics, process},
     transcode::compress::Budget,
     upstream::TrustError,
 };
@@ -164,6 +164,9 @@ impl App {
     /// # Errors
     /// A thread cannot be started.
     pub fn start(mut self) -> Result<Running, StartError> {
+        if let Some((files_max, files_open)) = process::files() {
+            self.limits.bound_connections(files_max, files_open);
+        }
         let (stop, stopped) = watch::channel(false);
         let generation = Arc::new(self.generation);
         let (mut workers, mut updates, mut queries) = (Vec::new(), Vec::new(), Vec::new());

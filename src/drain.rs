@@ -102,6 +102,9 @@ impl Drain {
     }
 
     /// A place among those who are told.
+    ///
+    /// # Panics
+    /// Never: 2^32 streams at once need more memory than there is.
     #[must_use]
     pub fn watch(self: &Rc<Self>) -> Watch {
         Watch {

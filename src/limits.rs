@@ -5,6 +5,7 @@
 //! stream begins or ends, and outlives the generations of the configuration.
 
 mod cgroup;
+mod descriptors;
 mod memory;
 mod peers;
 mod rate;
@@ -19,12 +20,15 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
+
+pub use self::{descriptors::ConnectionPlace, memory::MemoryBudget, rate::Rate};
 use self::{
+    descriptors::Descriptors,
     memory::Memory,
     peers::{PeerKey, Peers},
     rate::PeerRate,
 };
-pub use self::{memory::MemoryBudget, rate::Rate};
 use crate::error::{Kind, Refusal};
 
 /// What the configuration says of who is let into one route.
@@ -52,6 +56,7 @@ pub struct Settings {
 pub struct Limits {
     process: Arc<Process>,
     routes: Mutex<BTreeMap<String, Route>>,
+    descriptors: Descriptors,
 }
 
 /// The gate of one route, in one generation.
@@ -101,6 +106,7 @@ impl Limits {
         let limits = Self {
             process: Arc::default(),
             routes: Mutex::default(),
+            descriptors: Descriptors::default(),
         };
         limits.renew(settings);
         Arc::new(limits)
@@ -133,6 +139,24 @@ impl Limits {
             admission,
             route: route.clone(),
         }
+    }
+
+    /// Lets in as many connections as a process that may have `files_max` descriptors, and has `files_open` now.
+    /// To be said before the first connection comes.
+    pub fn bound_connections(&self, files_max: usize, files_open: usize) {
+        self.descriptors.bound(files_max, files_open);
+    }
+
+    /// Waits until a connection may come in, at its listener and into the process; `None` where the listener
+    /// takes no more.
+    pub async fn connection(&self, listener: &Arc<Semaphore>) -> Option<ConnectionPlace> {
+        self.descriptors.place(listener).await
+    }
+
+    /// Whether connections wait to come in, so that who has been served had better go.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.descriptors.are_short()
     }
 
     /// Compares what is allocated with the budget. Gives the time until it is to be called again.

@@ -120,7 +120,7 @@ mod tests {
         let begun = Instant::now();
         let due = |ms| alarms.due(begun + Duration::from_millis(ms));
         let rung = RefCell::new(Vec::new());
-        let ring = alarms.ring(|place| {
+        let ringing = alarms.ring(|place| {
             rung.borrow_mut().push((place, begun.elapsed().as_millis()));
         });
         for (place, ms) in [(3, 300), (1, 100), (2, 200), (5, 300)] {
@@ -134,7 +134,7 @@ mod tests {
             sleep(Duration::from_secs(1)).await;
         };
         tokio::select! {
-            () = ring => unreachable!("it rings for ever"),
+            () = ringing => unreachable!("it rings for ever"),
             () = meanwhile => {}
         }
         let order = [(1, 100), (4, 180), (3, 300), (5, 300)];

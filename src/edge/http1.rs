@@ -14,7 +14,7 @@ use std::{
     task::Poll,
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tracing::debug;
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     drain,
-    proxy::{body::ResponseBody, link::StreamLink},
+    proxy::{Proxy, body::ResponseBody, link::StreamLink},
 };
 
 /// The most that hyper buffers for a connection, in each direction, in bytes.
@@ -95,7 +95,7 @@ async fn drive(guard: &mut Guard, of: &Connection) -> Done {
             desk.newest.replace(Rc::downgrade(&stream));
             let terms = Terms::of(&request);
             let handled = Rc::clone(&proxy).handle(request, stream, Arc::clone(&trusted));
-            let handled = answer(handled, terms, Rc::clone(&desk));
+            let handled = answer(handled, terms, Rc::clone(&desk), Rc::clone(&proxy));
             Box::pin(handled) as Pin<Box<dyn Future<Output = _>>>
         })
     };
@@ -163,14 +163,23 @@ async fn answer(
     handled: impl Future<Output = Result<Response<ResponseBody>, Infallible>>,
     terms: Terms,
     desk: Rc<Desk>,
+    proxy: Rc<Proxy>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let (head, body) = handled.await?.into_parts();
+    let (mut head, body) = handled.await?.into_parts();
+    let is_crowded = proxy.limits.is_crowded();
     match body.into_relay() {
         Ok(relay) => {
-            let taken = Taken::new(head, relay, terms, desk.is_stopping.get());
+            let is_stopping = desk.is_stopping.get() || is_crowded;
+            let taken = Taken::new(head, relay, terms, is_stopping);
             desk.taken.replace(Some(Box::new(taken)));
             std::future::pending().await
         }
-        Err(body) => Ok(Response::from_parts(head, body)),
+        Err(body) => {
+            if is_crowded && head.status != StatusCode::SWITCHING_PROTOCOLS {
+                let close = HeaderValue::from_static("close");
+                head.headers.insert(header::CONNECTION, close);
+            }
+            Ok(Response::from_parts(head, body))
+        }
     }
 }

@@ -2,10 +2,7 @@
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll};
 
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{sleep_until, timeout},
-};
+use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
@@ -17,6 +14,7 @@ use super::{
 };
 use crate::{
     drain,
+    limits::ConnectionPlace,
     proxy::{
         Proxy,
         link::{ConnectionLink, Peer},
@@ -33,7 +31,7 @@ pub(super) struct Incoming {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) proxy: Rc<Proxy>,
     pub(super) peer: Option<SocketAddr>,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: ConnectionPlace,
     pub(super) metrics: Arc<ListenerMetrics>,
 }
 

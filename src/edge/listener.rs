@@ -193,7 +193,7 @@ impl WorkerListener {
             let watch = proxy.drain.watch();
             let offer = Arc::clone(&self.offer.borrow());
             // Only now: a place held while nothing comes would be missing where something does.
-            let Ok(place) = Arc::clone(&offer.connections).acquire_owned().await else {
+            let Some(place) = proxy.limits.connection(&offer.connections).await else {
                 return Ok(());
             };
             let incoming = Incoming {

@@ -115,7 +115,9 @@ impl Future for Takeover {
         connection.has_served = true;
         match done {
             Done::Next
-                if connection.proxy.drain.window().is_none() && !connection.link.is_retired() =>
+                if connection.proxy.drain.window().is_none()
+                    && !connection.link.is_retired()
+                    && !connection.proxy.limits.is_crowded() =>
             {
                 let watch = connection.proxy.drain.watch();
                 tokio::task::spawn_local(http1::serve(connection, watch));

@@ -12,9 +12,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
-use crate::{telemetry::metrics::listener::OpenConnection, upstream::source::SharedSource};
+use crate::{
+    limits::ConnectionPlace, telemetry::metrics::listener::OpenConnection,
+    upstream::source::SharedSource,
+};
 
 /// How long a client may take nothing before a route has said otherwise.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
@@ -37,8 +40,8 @@ pub struct ConnectionLink {
     pub peer: Peer,
     /// Whether streams share the connection.
     pub is_http2: bool,
-    /// Its place among those that the listener may serve, given back with the last stream or tunnel.
-    _place: (OwnedSemaphorePermit, OpenConnection),
+    /// Its place among those that the listener and the process may serve, given back with the last stream or tunnel.
+    _place: (ConnectionPlace, OpenConnection),
     turn: Cell<u64>,
     is_blocked: Cell<bool>,
     is_stalled: Cell<bool>,
@@ -52,11 +55,7 @@ pub struct ConnectionLink {
 impl ConnectionLink {
     /// Makes the link of a new connection, which is counted as long as it has its place.
     #[must_use]
-    pub fn new(
-        peer: Peer,
-        is_http2: bool,
-        place: (OwnedSemaphorePermit, OpenConnection),
-    ) -> Rc<Self> {
+    pub fn new(peer: Peer, is_http2: bool, place: (ConnectionPlace, OpenConnection)) -> Rc<Self> {
         Rc::new(Self {
             peer,
             is_http2,

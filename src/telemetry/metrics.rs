@@ -5,7 +5,7 @@
 
 mod histogram;
 pub mod listener;
-mod process;
+pub mod process;
 pub mod scrape;
 pub mod summary;
 pub mod upstream;

@@ -4,6 +4,7 @@
 //! TLS by rustls. Resolving, connecting and the handshake share one time limit.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     future::{Ready, ready},
     io,
@@ -24,10 +25,11 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
+use tracing::debug;
 
 use super::{
     EndpointAddress, HttpVersion, Settings, TlsSettings, member::Member, source::root_cause,
@@ -51,6 +53,9 @@ pub(crate) type Io = Box<dyn Duplex>;
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// How long to wait for a descriptor or a port where there is none.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A fresh connection, and which version of HTTP it speaks.
 pub(crate) struct Connected {
@@ -171,8 +176,10 @@ impl Connector {
         connector
     }
 
-    /// Reaches an endpoint, within the upstream's time limit; that includes its name's first resolution.
+    /// Reaches an endpoint, within the upstream's time limit; that includes its name's first resolution, and
+    /// waiting for a descriptor or a port where there is none.
     pub(crate) async fn connect(&self, member: &Member) -> Result<Connected, ConnectError> {
+        let shortage = Cell::new(None);
         let connect = async {
             let ips = match member.addresses().await {
                 None => None,
@@ -180,12 +187,23 @@ impl Connector {
                 Some(Err(reason)) => return Err(ConnectError::Unresolved(reason)),
             };
             let name = member.server_name.as_deref();
-            self.connect_unlimited(&member.address, ips, name).await
+            loop {
+                let connected = self.connect_unlimited(&member.address, ips.clone(), name);
+                match connected.await {
+                    Err(error) if error.is_ours() => {
+                        debug!(%error, "A stream waits for a descriptor or a port.");
+                        shortage.set(Some(error));
+                    }
+                    connected => return connected,
+                }
+                sleep(SHORTAGE_PAUSE).await;
+            }
         };
         let began = Instant::now();
-        let connected = timeout(self.limit, connect)
-            .await
-            .unwrap_or(Err(ConnectError::Timeout(self.limit)));
+        let connected = timeout(self.limit, connect).await.unwrap_or_else(|_| {
+            let timeout = ConnectError::Timeout(self.limit);
+            Err(shortage.take().unwrap_or(timeout))
+        });
         match (&self.metrics, &connected) {
             (Some(metrics), Ok(_)) => metrics.connected(began.elapsed()),
             (Some(metrics), Err(error)) => {

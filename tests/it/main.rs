@@ -13,6 +13,7 @@ mod bombs;
 mod compressed;
 mod compressing;
 mod dashboards;
+mod descriptors;
 mod draining;
 mod edge;
 mod failing_polls;

@@ -52,14 +52,17 @@ impl Source for Endless {
 
 const RECORD: &[u8] = b"{\"seq\":1}\n";
 
-fn connection() -> Rc<ConnectionLink> {
+async fn connection() -> Rc<ConnectionLink> {
     let peer = Peer {
         address: None,
         is_tls: false,
         is_trusted: false,
     };
     let places = Arc::new(tokio::sync::Semaphore::new(1));
-    let place = places.try_acquire_owned().unwrap();
+    let place = crate::limits::Limits::new(crate::limits::Settings::default())
+        .connection(&places)
+        .await
+        .unwrap();
     let counted = Arc::<ListenerMetrics>::default().connected(false);
     ConnectionLink::new(peer, false, (place, counted))
 }
@@ -134,7 +137,7 @@ async fn look(relay: &mut Relay) -> Option<Vec<u8>> {
 
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_waits_for_a_client_that_takes_bytes() {
-    let (connection, drain) = (connection(), Rc::<Drain>::default());
+    let (connection, drain) = (connection().await, Rc::<Drain>::default());
     let mut relay = relay(&connection, &drain, Silent);
     assert_eq!(look(&mut relay).await, None);
     pass_second(&drain).await;
@@ -161,7 +164,7 @@ async fn pass_second(drain: &Drain) {
 /// Compressing takes its time: little is taken at once, and then others have their turn.
 #[tokio::test]
 async fn a_compressed_stream_that_always_has_more_gives_way() {
-    let connection = connection();
+    let connection = connection().await;
     let (scratch, big) = (Scratch::default(), 1024 * 1024);
     for is_compressed in [false, true] {
         let press = Rc::new(Press::new(Budget::new(big)));

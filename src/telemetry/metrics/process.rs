@@ -16,6 +16,14 @@ pub(super) struct Process {
     pub(super) threads: Option<u64>,
 }
 
+/// How many descriptors the process may have open, and has now; `None` where that cannot be told.
+#[must_use]
+pub fn files() -> Option<(usize, usize)> {
+    let process = Process::look();
+    let most = usize::try_from(process.max_fds?).unwrap_or(usize::MAX);
+    Some((most, usize::try_from(process.open_fds?).ok()?))
+}
+
 impl Process {
     /// Looks at the process.
     pub(super) fn look() -> Self {

@@ -1,0 +1,156 @@
+//! Does a newcomer wait, rather than be refused, when the process may open no further file?
+
+use std::{
+    fmt::Write as _,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::support::{
+    NDJSON,
+    backend::{Backend, Connection},
+    client::Client,
+    client2::Client2,
+    process::{Process, WEIR},
+};
+
+/// How many files the process may open.
+const FILES: usize = 160;
+
+/// A `weir` that may open few files and its address, and the directory of its file.
+fn short(backend: &Backend, upstream: &str) -> ((Process, String), tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("proxy.toml");
+    let mut text = format!(
+        "[process]\nthreads = 2\ndrain = \"1s\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         [upstream.test]\nendpoints = [\"{}\"]\n",
+        backend.endpoint()
+    );
+    writeln!(
+        text,
+        "{upstream}\n[[route]]\nname = \"test\"\nupstream = \"test\""
+    )
+    .unwrap();
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new("prlimit");
+    let limit = format!("--nofile={FILES}:{FILES}");
+    command.args([&limit, WEIR, "--log", "weir=debug"]);
+    command.args(["run", "--config", file.to_str().unwrap()]);
+    let mut weir = Process::start(&mut command);
+    let address = weir.address();
+    ((weir, address), directory)
+}
+
+/// Reads one stream to its end, and stays until the proxy or `is_over` sends it away: an idle connection must not
+/// keep others waiting.
+async fn visit(address: String, mut is_over: watch::Receiver<bool>) {
+    let mut client = Client::get(&address, "/", "").await;
+    assert_eq!(client.head().await.status, 200);
+    assert_eq!(client.chunk().await.as_deref(), Some("data: 1\n\n"));
+    assert_eq!(client.chunk().await, None);
+    tokio::select! {
+        closed = client.rest() => assert_eq!(closed, ""),
+        _ = is_over.wait_for(|is_over| *is_over) => {}
+    }
+}
+
+/// Begins a stream for each that comes; they end as soon as `may_end`. The most that were open at once.
+async fn serve(backend: &Backend, count: usize, may_end: watch::Receiver<bool>) -> usize {
+    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut streams = JoinSet::new();
+    for _ in 0..count {
+        let mut connection: Connection = backend.stream(NDJSON).await;
+        let (open, most, mut may_end) = (Arc::clone(&open), Arc::clone(&most), may_end.clone());
+        most.fetch_max(open.fetch_add(1, SeqCst) + 1, SeqCst);
+        streams.spawn(async move {
+            connection.chunk("1\n").await;
+            may_end.wait_for(|may_end| *may_end).await.unwrap();
+            connection.end().await;
+            open.fetch_sub(1, SeqCst);
+        });
+    }
+    streams.join_all().await;
+    most.load(SeqCst)
+}
+
+#[tokio::test]
+async fn newcomers_wait_until_others_have_left() {
+    const CLIENTS: usize = 200;
+    let backend = Backend::bind().await;
+    let ((weir, address), _directory) = short(&backend, "");
+    let (may_end, ending) = watch::channel(false);
+    let (is_over, over) = watch::channel(false);
+    let mut visits = JoinSet::new();
+    for _ in 0..CLIENTS {
+        visits.spawn(visit(address.clone(), over.clone()));
+    }
+    let serving = tokio::spawn(async move { serve(&backend, CLIENTS, ending).await });
+    let _weir = until_said(weir, "wait in the kernel's queue").await;
+    may_end.send_replace(true);
+    let most = serving.await.unwrap();
+    is_over.send_replace(true);
+    visits.join_all().await;
+    assert!(most < FILES / 2, "{most} at once");
+}
+
+/// Streams over HTTP/2 take descriptors, and no connection's place: they wait as long as connecting may take.
+#[tokio::test]
+async fn a_stream_over_http2_waits_for_a_descriptor() {
+    let backend = Backend::bind().await;
+    let ((weir, address), _directory) = short(&backend, "connect_timeout = \"20s\"");
+    let client = Arc::new(Client2::connect(&address).await);
+    let (may_end, ending) = watch::channel(false);
+    let serving = tokio::spawn(async move { serve(&backend, FILES, ending).await });
+    let mut streams = JoinSet::new();
+    for _ in 0..FILES {
+        let client = Arc::clone(&client);
+        streams.spawn(async move {
+            let mut response = client.get("/").await;
+            assert_eq!(response.head.status, 200);
+            assert_eq!(response.rest().await, ("data: 1\n\n".to_owned(), None));
+        });
+    }
+    let _weir = until_said(weir, "waits for a descriptor").await;
+    may_end.send_replace(true);
+    let most = serving.await.unwrap();
+    streams.join_all().await;
+    assert!(most < FILES, "{most} at once");
+}
+
+#[tokio::test]
+async fn a_stream_that_finds_no_descriptor_in_time_is_told_when_to_come_again() {
+    let backend = Backend::bind().await;
+    let ((_weir, address), _directory) = short(&backend, "connect_timeout = \"200ms\"");
+    let client = Client2::connect(&address).await;
+    let (_may_end, ending) = watch::channel(false);
+    let serving = tokio::spawn(async move { serve(&backend, FILES, ending).await });
+    let mut open = Vec::new();
+    let refused = loop {
+        assert!(open.len() < FILES);
+        let response = client.get("/").await;
+        if response.head.status != 200 {
+            break response;
+        }
+        open.push(response);
+    };
+    assert!(open.len() > FILES / 2, "{} fit", open.len());
+    assert_eq!(refused.head.status, 503);
+    let field = |name| refused.head.headers[name].to_str().unwrap();
+    assert_eq!(field("proxy-status"), "weir; error=proxy_internal_error");
+    assert!(field("retry-after").parse::<u64>().unwrap() > 0);
+    serving.abort();
+}
+
+/// Waits until the process says this on standard error.
+async fn until_said(mut weir: Process, needle: &'static str) -> Process {
+    let said = tokio::task::spawn_blocking(move || {
+        weir.errors_until(needle);
+        weir
+    });
+    said.await.unwrap()
+}
