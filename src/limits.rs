@@ -189,19 +189,18 @@ impl Limits {
 }
 
 impl Gate {
-    /// Lets a request in. `peer` is asked only where peers are told apart; one without an address is held
-    /// to what holds for all.
+    /// Lets a request in. A peer without an address is held to what holds for all.
     ///
     /// # Errors
     /// There is no memory or no place left, or the peer asks for too much.
-    pub fn admit(&self, peer: impl FnOnce() -> Option<IpAddr>) -> Result<Place, Refusal> {
+    pub fn admit(&self, peer: Option<IpAddr>) -> Result<Place, Refusal> {
         let Self { admission, route } = self;
         if route.open.process.memory.is_spent() {
             let detail = "the proxy has no memory left for further streams";
             return Err(Refusal::come_again(Kind::OutOfMemory, detail));
         }
         let is_by_peer = admission.streams_per_peer_max.is_some() || route.rate.is_some();
-        let peer = is_by_peer.then(peer).flatten().map(PeerKey::of);
+        let peer = peer.filter(|_| is_by_peer).map(PeerKey::of);
         if let (Some(rate), Some(peer)) = (&route.rate, peer)
             && let Err(wait) = rate.check(peer)
         {

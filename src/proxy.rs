@@ -117,10 +117,11 @@ impl Proxy {
         link: Rc<StreamLink>,
         trusted: Arc<[IpNet]>,
     ) -> Result<Response<ResponseBody>, Infallible> {
-        let mut record = request::record(&request, &link, Instant::now(), &self.streams);
+        let client = admission::client(request.headers(), &link.connection.peer, &trusted);
+        let mut record = request::record(&request, client, Instant::now(), &self.streams);
         let tracer = self.serving.borrow().tracer.clone();
         record.trace = tracer.and_then(|tracer| tracer.begin(request.headers_mut()));
-        Ok(match self.ask(request, link, &trusted, &mut record).await {
+        Ok(match self.ask(request, link, &mut record).await {
             Ok(Outcome::Reply(exchange, reply)) => self.respond(&exchange, reply, record),
             Ok(Outcome::Silence(exchange, chosen, answer)) => {
                 self.commit(&exchange, chosen, answer, record)
@@ -133,14 +134,16 @@ impl Proxy {
         })
     }
 
-    /// Answers a request that breaks the rules of the listener.
+    /// Answers a request that breaks the rules of the listener, which trusts these proxies.
     pub fn refuse(
         &self,
         request: &Request<Incoming>,
         link: &StreamLink,
+        trusted: &[IpNet],
         refusal: &Refusal,
     ) -> Response<ResponseBody> {
-        let record = request::record(request, link, Instant::now(), &self.streams);
+        let client = admission::client(request.headers(), &link.connection.peer, trusted);
+        let record = request::record(request, client, Instant::now(), &self.streams);
         refuse(refusal, record)
     }
 
@@ -148,20 +151,19 @@ impl Proxy {
         &self,
         mut request: Request<Incoming>,
         link: Rc<StreamLink>,
-        trusted: &[IpNet],
         record: &mut Record,
     ) -> Result<Outcome, Refusal> {
         let host = request::check(&request)?;
         let (route, upstream) = self.find(&request, &host)?;
         record.set_route(Arc::clone(&route));
-        let peer = &link.connection.peer;
-        record.place = Some(admission::admit(&request, &route, peer, trusted)?);
+        record.place = Some(admission::admit(&request, &route, record.peer)?);
         let wants = Wants::of(request.method(), request.headers());
         let coding = coding::choose(&route.policy.compress, request.headers());
         let version = request.version();
         let protocol = headers::upgrade(request.headers()).filter(|_| version == Version::HTTP_11);
         let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
-        let key = upstream.key(&request, peer.address);
+        let key = upstream.key(&request, record.peer);
+        let peer = &link.connection.peer;
         let mut request = request::to_upstream(request, &route.policy, peer, &host)?;
         if let Some(key) = key {
             request.extensions_mut().insert(key);

@@ -111,7 +111,7 @@ async fn answer(
     if fields.len() - crumbs.saturating_sub(1) > settings.heads.fields_max {
         let detail = "the request has more fields than this listener takes";
         let refusal = Refusal::new(Kind::TooManyFields, detail);
-        return Ok(proxy.refuse(&request, &stream, &refusal));
+        return Ok(proxy.refuse(&request, &stream, &settings.trusted_proxies, &refusal));
     }
     let trusted = Arc::clone(&settings.trusted_proxies);
     proxy.handle(request, stream, trusted).await

@@ -84,7 +84,7 @@ proptest! {
                     } else {
                         None
                     };
-                    match doors[route].admit(|| peer.map(ip)) {
+                    match doors[route].admit(peer.map(ip)) {
                         Ok(place) => {
                             prop_assert_eq!(expected, None);
                             open.push((route, peer, place));
@@ -128,7 +128,7 @@ fn workers_never_share_the_last_place() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..2000 {
-                    let Ok(place) = gate.admit(|| None) else {
+                    let Ok(place) = gate.admit(None) else {
                         std::thread::yield_now();
                         continue;
                     };
@@ -153,23 +153,23 @@ async fn a_peer_may_come_again_when_it_was_told_to_and_not_before() {
         ..Admission::default()
     };
     let gate = limits.gate("a", admission);
-    let come = || gate.admit(|| Some(ip(1)));
+    let come = || gate.admit(Some(ip(1)));
     assert!(come().is_ok() && come().is_ok());
     let refusal = come().unwrap_err();
     assert_eq!(refusal.kind, Kind::RateLimited);
     assert_eq!(refusal.retry_after_seconds, Some(2));
-    assert!(gate.admit(|| Some(ip(2))).is_ok(), "another peer");
-    assert!(gate.admit(|| None).is_ok(), "a peer without an address");
+    assert!(gate.admit(Some(ip(2))).is_ok(), "another peer");
+    assert!(gate.admit(None).is_ok(), "a peer without an address");
     tokio::time::advance(Duration::from_millis(1400)).await;
     assert_eq!(kind(come()), Some(Kind::RateLimited));
     // A generation with the same rate goes on counting, one with another begins anew.
     let same = limits.gate("a", admission);
-    assert_eq!(kind(same.admit(|| Some(ip(1)))), Some(Kind::RateLimited));
+    assert_eq!(kind(same.admit(Some(ip(1)))), Some(Kind::RateLimited));
     let other = Admission {
         rate: Some(rate(1500, 3)),
         ..admission
     };
-    assert!(limits.gate("a", other).admit(|| Some(ip(1))).is_ok());
+    assert!(limits.gate("a", other).admit(Some(ip(1))).is_ok());
     tokio::time::advance(Duration::from_millis(600)).await;
     assert!(come().is_ok());
     assert_eq!(kind(come()), Some(Kind::RateLimited));
@@ -221,11 +221,11 @@ fn a_spent_budget_refuses_until_there_is_some_room() {
         });
         limits.look_at_memory()
     };
-    assert!(gate.admit(|| None).is_ok());
+    assert!(gate.admit(None).is_ok());
     // Whatever this process has allocated, it is more than a byte.
     assert!(limits.allocated_bytes() > 1);
     renew(MemoryBudget::Bytes(1));
-    let refusal = gate.admit(|| None).unwrap_err();
+    let refusal = gate.admit(None).unwrap_err();
     assert_eq!(refusal.kind, Kind::OutOfMemory);
     assert!(
         refusal
@@ -234,11 +234,11 @@ fn a_spent_budget_refuses_until_there_is_some_room() {
     );
     assert_eq!(limits.memory_budget_bytes(), Some(1));
     renew(MemoryBudget::Bytes(1 << 50));
-    assert!(gate.admit(|| None).is_ok());
+    assert!(gate.admit(None).is_ok());
     renew(MemoryBudget::Bytes(1));
-    assert_eq!(kind(gate.admit(|| None)), Some(Kind::OutOfMemory));
+    assert_eq!(kind(gate.admit(None)), Some(Kind::OutOfMemory));
     renew(MemoryBudget::Off);
-    assert!(gate.admit(|| None).is_ok());
+    assert!(gate.admit(None).is_ok());
     assert_eq!(limits.memory_budget_bytes(), None);
 }
 
@@ -246,7 +246,7 @@ fn a_spent_budget_refuses_until_there_is_some_room() {
 fn what_no_route_counts_any_more_is_forgotten() {
     let limits = limits(None);
     let gate = limits.gate("a", Admission::default());
-    let place = gate.admit(|| None).unwrap();
+    let place = gate.admit(None).unwrap();
     drop(gate);
     let renew = || limits.renew(Settings::default());
     renew();

@@ -13,23 +13,21 @@ use crate::{
     route,
 };
 
-/// Takes a place for the request among the open streams of its route. Nothing has been sent upstream yet.
+/// Takes a place for the request of `client` among the open streams of its route. Nothing has been sent
+/// upstream yet.
 ///
 /// # Errors
 /// The body is too long, by what its head says, or one of the limits is reached.
 pub(super) fn admit(
     request: &Request<impl Body>,
     route: &route::Settings,
-    peer: &Peer,
-    trusted: &[IpNet],
+    client: Option<IpAddr>,
 ) -> Result<Place, Refusal> {
     let body_bytes_max = route.policy.limits.body_bytes_max;
     if body_bytes_max.is_some_and(|most| request.body().size_hint().lower() > most) {
         return Err(body_too_large());
     }
-    route
-        .gate
-        .admit(|| client(request.headers(), peer, trusted))
+    route.gate.admit(client)
 }
 
 /// The refusal of a request whose body is longer than the route takes.
@@ -38,9 +36,9 @@ pub(super) fn body_too_large() -> Refusal {
     Refusal::new(Kind::BodyTooLarge, detail)
 }
 
-/// Who asks: the peer, or where that is a trusted proxy, the one nearest to us, by what the proxies say,
-/// that is none.
-fn client(fields: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Option<IpAddr> {
+/// Who asks, for whatever is decided by that or told of it: the peer, or where that is a trusted proxy, the
+/// one nearest to us, by what the proxies say, that is none. `None` is somebody at a unix socket.
+pub(super) fn client(fields: &HeaderMap, peer: &Peer, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut client = peer.address;
     if !peer.is_trusted {
         return client;

@@ -1,6 +1,6 @@
 //! Is this request one that a gateway may forward, and what does the upstream get of it?
 
-use std::rc::Rc;
+use std::{net::IpAddr, rc::Rc};
 
 use http::{Method, Request, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::Incoming;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     headers,
-    link::{Peer, StreamLink},
+    link::Peer,
     record::Record,
     streams::{Asked, Streams},
 };
@@ -18,10 +18,10 @@ use crate::{
     upstream::upload::Upload,
 };
 
-/// Begins the access record of a request.
+/// Begins the access record of a request that `client` makes.
 pub(super) fn record(
     request: &Request<Incoming>,
-    link: &StreamLink,
+    client: Option<IpAddr>,
     now: Instant,
     streams: &Rc<Streams>,
 ) -> Record {
@@ -32,8 +32,7 @@ pub(super) fn record(
         path: request.uri().path(),
         version: request.version(),
     };
-    let peer = link.connection.peer.address;
-    Record::new(asked, peer, now, Rc::clone(streams))
+    Record::new(asked, client, now, Rc::clone(streams))
 }
 
 /// The host that the request asks for, where the request is sound.

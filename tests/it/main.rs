@@ -10,6 +10,7 @@
 
 mod admin;
 mod bombs;
+mod clients;
 mod compressed;
 mod compressing;
 mod dashboards;

@@ -143,8 +143,12 @@ async fn counted(weir: &Weir, metric: &str) {
 async fn a_stream_is_told_of_when_it_begins_and_when_it_ends() {
     let (backend, mut collector) = (Backend::bind().await, Collector::bind().await);
     let route = "heartbeat = { every = \"1s\" }";
-    let weir = Weir::start(&(collector.toml(SERVICE) + &toml(&backend, route)));
-    let mut client = Client::get(weir.address(), "/chat?secret=1", &parent("01")).await;
+    let weir = Weir::start_at(
+        &(collector.toml(SERVICE) + &toml(&backend, route)),
+        "threads = 1\ndrain = \"1s\"\ntrusted_proxies = [\"127.0.0.1\"]",
+    );
+    let fields = parent("01") + "Forwarded: for=192.0.2.7\r\n";
+    let mut client = Client::get(weir.address(), "/chat?secret=1", &fields).await;
     let mut upstream = backend.accept().await;
     let head = upstream.request().await;
     assert!(head.contains("\r\ntracestate: vendor=1\r\n"), "{head}");
@@ -167,6 +171,7 @@ async fn a_stream_is_told_of_when_it_begins_and_when_it_ends() {
     assert_eq!(server["name"], "GET chat");
     assert_eq!(attribute(server, "http.response.status_code"), "200");
     assert_eq!(attribute(server, "url.path"), "/chat");
+    assert_eq!(attribute(server, "client.address"), "192.0.2.7");
     assert_eq!(events(server), ["reply"]);
     assert_eq!(sent["parentSpanId"], server["spanId"]);
     assert_eq!(seen[..], [TRACE, sent["spanId"].as_str().unwrap(), "01"]);

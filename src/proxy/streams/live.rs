@@ -59,6 +59,7 @@ pub(in crate::proxy) struct Live {
     asked: Box<str>,
     method_bytes: u16,
     host_bytes: u16,
+    /// Who asks, also behind trusted proxies.
     pub(in crate::proxy) peer: Option<IpAddr>,
     pub(in crate::proxy) version: Version,
     pub(in crate::proxy) begun_at: Instant,
