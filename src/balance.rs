@@ -32,8 +32,10 @@ pub struct Candidate {
 /// What decides besides the loads.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw {
-    /// Counts up with each choice.
+    /// Counts up with each request, and stays the request's own wherever that goes afterwards.
     pub turn: usize,
+    /// How many endpoints the request has been to; they are not to be chosen again.
+    pub tried: usize,
     /// Anything.
     pub random: u64,
     /// The request's key, hashed; for [`Method::Hash`].
@@ -59,7 +61,7 @@ pub fn choose(method: Method, endpoints: &[Option<Candidate>], draw: Draw) -> Op
 /// Chooses among endpoints of one priority.
 fn of_equals(method: Method, endpoints: &[Option<Candidate>], draw: Draw) -> Option<usize> {
     match method {
-        Method::RoundRobin => in_turn(endpoints, draw.turn),
+        Method::RoundRobin => in_turn(endpoints, draw),
         Method::LeastStreams => least_loaded(endpoints, draw.turn),
         Method::PowerOfTwo => less_loaded_of_two(endpoints, draw.random),
         Method::Hash => by_key(endpoints, draw.key),
@@ -70,15 +72,22 @@ fn of_equals(method: Method, endpoints: &[Option<Candidate>], draw: Draw) -> Opt
 ///
 /// Unequal weights get their turns spread out, not in a row: multiples of the golden ratio fall evenly
 /// into the weights' shares, whichever these are and however they change.
-fn in_turn(endpoints: &[Option<Candidate>], turn: usize) -> Option<usize> {
+///
+/// What one endpoint leaves is spread over the others. Of equals each gets as much, since the turns of one
+/// out of n are n apart; else those turns all lie in its share of the weights, and are drawn anew.
+fn in_turn(endpoints: &[Option<Candidate>], draw: Draw) -> Option<usize> {
     let open = || weighted(endpoints);
     let (_, first) = open().next()?;
     if open().all(|(_, weight)| (weight - first).abs() < f64::EPSILON) {
-        let turn = turn % open().count();
+        let turn = draw.turn % open().count();
         return open().nth(turn).map(|(index, _)| index);
     }
-    let point = fraction((turn as u64).wrapping_mul(GOLDEN_RATIO));
-    at_share(open, point)
+    let turn = (draw.turn as u64).wrapping_mul(GOLDEN_RATIO);
+    let point = match draw.tried {
+        0 => turn,
+        tried => mix(turn.wrapping_add(tried as u64)),
+    };
+    at_share(open, fraction(point))
 }
 
 /// The golden ratio's fraction, of 2^64.
@@ -200,6 +209,7 @@ mod tests {
     fn draw(turn: usize) -> Draw {
         Draw {
             turn,
+            tried: 0,
             random: mix(turn as u64),
             key: turn as u64,
         }
@@ -245,6 +255,33 @@ mod tests {
         }
         for (share, count) in [500, 100, 0, 200].into_iter().zip(counts) {
             assert!((count - share).abs() <= 2, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn what_one_endpoint_leaves_is_spread_over_the_others() {
+        for (weights, shares) in [
+            (&[(0, 1), (0, 1)][..], &[0, 600][..]),
+            (&[(0, 1), (0, 1), (0, 1)], &[0, 300, 300]),
+            (&[(0, 1), (0, 1), (0, 1), (0, 1)], &[0, 200, 200, 200]),
+            (&[(0, 2), (0, 1), (0, 1)], &[0, 300, 300]),
+            (&[(0, 3), (0, 2), (0, 1)], &[0, 400, 200]),
+        ] {
+            let all = endpoints(weights);
+            let mut left = all.clone();
+            left[0] = None;
+            let chosen = |turn| choose(Method::RoundRobin, &all, draw(turn));
+            let mut counts = vec![0_i32; all.len()];
+            for turn in (0..).filter(|turn| chosen(*turn) == Some(0)).take(600) {
+                let again = Draw {
+                    tried: 1,
+                    ..draw(turn)
+                };
+                counts[choose(Method::RoundRobin, &left, again).unwrap()] += 1;
+            }
+            for (share, count) in shares.iter().zip(&counts) {
+                assert!((count - share).abs() <= 40, "{weights:?}: {counts:?}");
+            }
         }
     }
 

@@ -15,8 +15,10 @@ const REPEATS_MAX: usize = 4;
 
 /// The endpoints that one request may still go to.
 pub(super) struct Choice {
-    tried: Vec<Arc<Member>>,
-    key: Option<Key>,
+    pub(super) tried: Vec<Arc<Member>>,
+    pub(super) key: Option<Key>,
+    /// Its turn, once it has had one: what is sent again moves nobody else's.
+    pub(super) turn: Option<usize>,
 }
 
 impl Choice {
@@ -25,25 +27,26 @@ impl Choice {
         Self {
             tried: Vec::new(),
             key: request.extensions().get::<Key>().copied(),
+            turn: None,
         }
     }
 
     /// A place on the endpoint whose turn it is, in line for one if need be; `None` where all have been tried.
     pub(super) async fn lease(&mut self, upstream: &Upstream) -> Result<Option<Lease>, Refusal> {
-        let lease = upstream.lease(&self.tried, self.key, Standing::New).await?;
+        let lease = upstream.lease(self, Standing::New).await?;
         Ok(self.tries(lease))
     }
 
     /// A place on any endpoint again, before all others that wait for one.
     async fn lease_again(&mut self, upstream: &Upstream) -> Result<Option<Lease>, Refusal> {
         self.tried.clear();
-        let lease = upstream.lease(&[], self.key, Standing::Again).await?;
+        let lease = upstream.lease(self, Standing::Again).await?;
         Ok(self.tries(lease))
     }
 
     /// The same, but only where nobody has to wait for it.
     fn lease_now(&mut self, upstream: &Upstream) -> Option<Lease> {
-        let lease = upstream.lease_now(&self.tried, self.key);
+        let lease = upstream.lease_now(self);
         self.tries(lease)
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{Upstream, endpoint::Lease, key::Key, member::Member, queue::Wants};
+use super::{Upstream, course::Choice, endpoint::Lease, member::Member, queue::Wants};
 use crate::error::{Kind, Refusal};
 
 /// When a client had better ask a full upstream again.
@@ -38,8 +38,7 @@ impl Upstream {
     /// There was no room in time or too many wait, or the upstream's names could not be resolved.
     pub(super) async fn lease(
         &self,
-        tried: &[Arc<Member>],
-        key: Option<Key>,
+        choice: &mut Choice,
         standing: Standing,
     ) -> Result<Option<Lease>, Refusal> {
         let queue = &self.shared.signals().queue;
@@ -47,21 +46,21 @@ impl Upstream {
             if self.shared.members().is_empty() {
                 self.named().await?;
             }
-            match self.offer(tried, key) {
+            match self.offer(choice) {
                 Offer::Lease(lease) => return Ok(Some(lease)),
                 Offer::Nobody => return Ok(None),
                 Offer::Full => {}
             }
         }
-        self.wait(tried, key, standing).await
+        self.wait(choice, standing).await
     }
 
     /// The same, but only where nobody has to wait.
-    pub(super) fn lease_now(&self, tried: &[Arc<Member>], key: Option<Key>) -> Option<Lease> {
+    pub(super) fn lease_now(&self, choice: &mut Choice) -> Option<Lease> {
         if !self.shared.signals().queue.is_passable() {
             return None;
         }
-        match self.offer(tried, key) {
+        match self.offer(choice) {
             Offer::Lease(lease) => Some(lease),
             Offer::Full | Offer::Nobody => None,
         }
@@ -70,13 +69,12 @@ impl Upstream {
     /// Waits in line.
     async fn wait(
         &self,
-        tried: &[Arc<Member>],
-        key: Option<Key>,
+        choice: &mut Choice,
         standing: Standing,
     ) -> Result<Option<Lease>, Refusal> {
         let full = |detail| Refusal::new(Kind::UpstreamFull, detail).retry_after(RETRY_AFTER);
         let settings = &self.shared.settings.queue;
-        let wants = if tried.is_empty() {
+        let wants = if choice.tried.is_empty() {
             Wants::Any
         } else {
             Wants::Some
@@ -93,7 +91,7 @@ impl Upstream {
         let turn = async {
             loop {
                 if place.is_first() {
-                    match self.offer(tried, key) {
+                    match self.offer(choice) {
                         Offer::Lease(lease) => return Some(lease),
                         Offer::Nobody => return None,
                         Offer::Full => place.pass_on(),
@@ -114,9 +112,10 @@ impl Upstream {
     }
 
     /// The best that there is without waiting.
-    fn offer(&self, tried: &[Arc<Member>], key: Option<Key>) -> Offer {
+    fn offer(&self, choice: &mut Choice) -> Offer {
         let endpoints = self.endpoints();
         let (now, slow_start) = (Instant::now(), self.shared.settings.slow_start);
+        let tried = &choice.tried;
         let is_left = |member: &Arc<Member>| !tried.iter().any(|one| Arc::ptr_eq(one, member));
         let is_open: Vec<bool> = endpoints
             .iter()
@@ -135,7 +134,7 @@ impl Upstream {
             has_room.then(|| member.candidate(now, slow_start))
         });
         let mut candidates: Vec<_> = candidates.collect();
-        while let Some(index) = self.shared.choose(&candidates, key) {
+        while let Some(index) = self.shared.choose(&candidates, choice) {
             if let Some(lease) = Lease::take(&endpoints[index]) {
                 return Offer::Lease(lease);
             }

@@ -13,8 +13,8 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     EndpointSettings, Settings, Target, TrustError,
+    course::Choice,
     joining::Signals,
-    key::Key,
     member::{Identity, Member, Terms},
     queue::Queue,
     retry::Retries,
@@ -173,7 +173,7 @@ impl Shared {
     pub(super) fn choose(
         &self,
         candidates: &[Option<Candidate>],
-        key: Option<Key>,
+        choice: &mut Choice,
     ) -> Option<usize> {
         if candidates.iter().all(Option::is_none) {
             // Nobody has had a turn.
@@ -181,9 +181,12 @@ impl Shared {
         }
         let random = fastrand::u64(..);
         let draw = Draw {
-            turn: self.turn.fetch_add(1, Ordering::Relaxed),
+            turn: *choice
+                .turn
+                .get_or_insert_with(|| self.turn.fetch_add(1, Ordering::Relaxed)),
+            tried: choice.tried.len(),
             random,
-            key: key.map_or(random, |key| key.0),
+            key: choice.key.map_or(random, |key| key.0),
         };
         balance::choose(self.settings.balance, candidates, draw)
     }

@@ -52,16 +52,31 @@ fn request(method: &str) -> String {
 #[tokio::test]
 async fn another_endpoint_takes_what_one_leaves_without_a_reply() {
     let (one, two, weir) = pair("").await;
-    for method in ["GET", "DELETE"] {
+    for (method, first, other) in [("GET", &one, &two), ("DELETE", &two, &one)] {
         let mut client = ask(&weir, &request(method)).await;
-        leave(&one, 0).await;
-        let (_upstream, head) = answer(&two, OK).await;
+        leave(first, 0).await;
+        let (_upstream, head) = answer(other, OK).await;
         let line = format!("{method} /a?b ").to_ascii_lowercase();
         assert!(head.starts_with(&line), "{head}");
         assert!(head.contains("\r\nx-mark: 7\r\n"), "{head}");
         assert_eq!(client.head().await.status, 200, "{method}");
         assert_eq!(client.exactly(2).await, b"ok");
     }
+}
+
+#[tokio::test]
+async fn who_is_asked_in_anothers_place_keeps_its_own_turn() {
+    let (one, two, weir) = pair("").await;
+    for _ in 0..3 {
+        let mut client = ask(&weir, &request("GET")).await;
+        leave(&one, 0).await;
+        let _upstream = answer(&two, OK).await;
+        assert_eq!(client.head().await.status, 200);
+        let mut client = ask(&weir, &request("GET")).await;
+        let _upstream = answer(&two, OK).await;
+        assert_eq!(client.head().await.status, 200);
+    }
+    assert!(one.is_alone().await && two.is_alone().await);
 }
 
 #[tokio::test]
@@ -96,8 +111,8 @@ async fn an_unwelcome_reply_is_the_clients_where_nobody_does_better() {
     assert_eq!(client.head().await.status, 200);
     unwelcome.closed().await;
     let mut client = ask(&weir, &request("GET")).await;
-    let _one = answer(&one, BUSY).await;
-    let _two = answer(&two, &BUSY.replace("busy", "full")).await;
+    let _two = answer(&two, BUSY).await;
+    let _one = answer(&one, &BUSY.replace("busy", "full")).await;
     assert_eq!(client.head().await.status, 503);
     assert_eq!(client.exactly(4).await, b"full");
     // Not asked for: the reset, and other statuses.
