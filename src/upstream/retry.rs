@@ -5,7 +5,10 @@
 //! be seen twice, and a place in the budget, so that an upstream in trouble is not asked three times as much.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -72,6 +75,13 @@ impl Reason {
 pub struct Retries {
     settings: RetrySettings,
     budget: TpsBudget,
+    /// Those under earlier settings are counted on.
+    counts: Arc<Counts>,
+}
+
+/// What became of retries.
+#[derive(Debug, Default)]
+struct Counts {
     /// By [`Reason`].
     done: [AtomicU64; 3],
     denied: AtomicU64,
@@ -83,22 +93,26 @@ impl Retries {
         let share = f32::from(settings.budget_percent) / 100.0;
         Self {
             budget: TpsBudget::new(BUDGET_WINDOW, BUDGET_LEAST, share),
-            done: Default::default(),
-            denied: AtomicU64::new(0),
+            counts: Arc::default(),
             settings: settings.clone(),
         }
+    }
+
+    /// Counts on from what was counted under earlier settings of the same upstream.
+    pub(super) fn count_on(&mut self, before: &Self) {
+        self.counts = Arc::clone(&before.counts);
     }
 
     /// How often another endpoint was asked for that reason.
     #[must_use]
     pub fn done(&self, reason: Reason) -> u64 {
-        self.done[reason as usize].load(Relaxed)
+        self.counts.done[reason as usize].load(Relaxed)
     }
 
     /// How often it would have been, had the budget allowed it.
     #[must_use]
     pub fn denied(&self) -> u64 {
-        self.denied.load(Relaxed)
+        self.counts.denied.load(Relaxed)
     }
 
     /// Counts a request towards the budget.
@@ -126,9 +140,9 @@ impl Retries {
         let is_free = reason == Reason::Connect;
         let is_allowed = is_free || self.budget.withdraw();
         let count = if is_allowed {
-            &self.done[reason as usize]
+            &self.counts.done[reason as usize]
         } else {
-            &self.denied
+            &self.counts.denied
         };
         count.fetch_add(1, Relaxed);
         is_allowed

@@ -85,8 +85,8 @@ impl Shared {
         Ok(shared)
     }
 
-    /// The same upstream under other settings: endpoints that stay keep their loads. [`Shared::enter`] puts
-    /// it in force.
+    /// The same upstream under other settings: endpoints that stay keep their loads, and counts go on.
+    /// [`Shared::enter`] puts it in force.
     ///
     /// # Errors
     /// The certificates to trust cannot be used.
@@ -98,6 +98,7 @@ impl Shared {
         let mut shared = Self::new(settings, metrics)?;
         shared.signals = Arc::clone(&before.signals);
         shared.number = before.number + 1;
+        shared.retries.count_on(&before.retries);
         if shared.connects_like(before) {
             shared.roster = Arc::clone(&before.roster);
         }

@@ -1,10 +1,13 @@
 //! Is another endpoint asked where that is safe, and only there?
 
-use crate::support::{
-    NDJSON, Weir,
-    backend::{Backend, Connection},
-    backend2::Backend2,
-    client::Client,
+use crate::{
+    metrics::told,
+    support::{
+        NDJSON, Weir,
+        backend::{Backend, Connection},
+        backend2::Backend2,
+        client::Client,
+    },
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
@@ -140,6 +143,38 @@ async fn no_more_endpoints_see_a_request_than_may() {
     let mut client = ask(&weir, &request("GET")).await;
     let _upstream = answer(&two, OK).await;
     assert_eq!(client.head().await.status, 200);
+}
+
+#[tokio::test]
+async fn retries_are_counted_on_over_a_reload() {
+    let (one, two) = (Backend::bind().await, Backend::bind().await);
+    let toml = |keys: &str| {
+        format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+             [upstream.test]\nendpoints = [\"{}\", \"{}\"]\nbalance = \"round-robin\"\n\
+             health.failures = 0\n{keys}\n[[route]]\nname = \"test\"\nupstream = \"test\"\n",
+            one.endpoint(),
+            two.endpoint()
+        )
+    };
+    let done = |count| format!("weir_retries_total{{upstream=\"test\",reason=\"reset\"}} {count}");
+    let denied = |count| format!("weir_retries_denied_total{{upstream=\"test\"}} {count}");
+    let mut weir = Weir::start(&toml(""));
+    let mut client = ask(&weir, &request("GET")).await;
+    leave(&one, 0).await;
+    let _upstream = answer(&two, OK).await;
+    assert_eq!(client.head().await.status, 200);
+    told(&weir, &[&done(1), &denied(0)]).await;
+
+    weir.reload(&toml("retry.budget = 50")).await.unwrap();
+    told(&weir, &["weir_reloads_total{result=\"done\"} 1"]).await;
+    told(&weir, &[&done(1), &denied(0)]).await;
+    // The first of them all has its turn again under the new settings.
+    let mut client = ask(&weir, &request("GET")).await;
+    leave(&one, 0).await;
+    let _upstream = answer(&two, OK).await;
+    assert_eq!(client.head().await.status, 200);
+    told(&weir, &[&done(2), &denied(0)]).await;
 }
 
 #[tokio::test]
