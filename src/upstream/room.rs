@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 use super::{Upstream, course::Choice, endpoint::Lease, member::Member, queue::Wants};
-use crate::error::{Kind, Refusal};
+use crate::{
+    error::{Kind, Refusal},
+    telemetry::metrics::upstream::UpstreamMetrics,
+};
 
 /// When a client had better ask a full upstream again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -28,6 +31,19 @@ pub(super) enum Standing {
     New,
     /// It had a place already, on a connection that turned out to be closed.
     Again,
+}
+
+/// A request that waits in line. How long it did is counted when it is dropped: served, too late, or left by
+/// its client.
+struct Waits<'a> {
+    metrics: &'a UpstreamMetrics,
+    since: Instant,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.metrics.queued(self.since.elapsed());
+    }
 }
 
 impl Upstream {
@@ -87,6 +103,10 @@ impl Upstream {
         let Some(place) = place else {
             let detail = "every endpoint of the upstream has as many streams as it may";
             return Err(full(detail));
+        };
+        let _waits = Waits {
+            metrics: &self.shared.metrics,
+            since: Instant::now(),
         };
         let turn = async {
             loop {

@@ -30,6 +30,12 @@ async fn queued(weir: &Weir, count: usize) {
     told(weir, &[&line]).await;
 }
 
+/// Waits until so many requests have waited.
+async fn waited(weir: &Weir, count: usize) {
+    let line = format!("weir_queue_seconds_count{{upstream=\"test\"}} {count}");
+    told(weir, &[&line]).await;
+}
+
 /// Answers one request and closes.
 async fn serve(backend: &Backend) {
     let mut upstream = backend
@@ -309,9 +315,11 @@ async fn who_finds_every_endpoint_full_waits_in_line() {
         "weir; error=connection_limit_reached"
     );
     assert_eq!(head.field("retry-after"), "5");
+    waited(&weir, 0).await;
     // Who leaves does not take a place from anybody.
     drop(waiting.remove(1));
     queued(&weir, 2).await;
+    waited(&weir, 1).await;
     assert!(backend.is_alone().await);
     stream.send("ok").await;
     assert_eq!(first.exactly(2).await, b"ok");
@@ -320,6 +328,7 @@ async fn who_finds_every_endpoint_full_waits_in_line() {
         assert_eq!(client.head().await.status, 200);
     }
     queued(&weir, 0).await;
+    waited(&weir, 3).await;
 }
 
 #[tokio::test]
@@ -337,6 +346,8 @@ async fn nobody_waits_longer_than_the_queue_allows_and_heartbeats_go_on() {
         let mut client = Client::get(weir.address(), "/", "").await;
         assert_eq!(client.head().await.status, 503, "{queue}");
         queued(&weir, 0).await;
+        // Who finds the queue full has not waited.
+        waited(&weir, usize::from(queue != "size = 0")).await;
     }
     let route = "heartbeat = { every = \"1s\", before_reply = \"100ms\" }";
     let weir = start(&upstream("timeout = \"1h\""), route);

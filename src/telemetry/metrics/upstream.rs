@@ -11,6 +11,7 @@ use super::{
 #[derive(Debug, Default)]
 pub struct UpstreamMetrics {
     connect: Histogram,
+    queue: Histogram,
     /// By endpoint and reason.
     failures: Mutex<Failures>,
 }
@@ -30,8 +31,17 @@ impl UpstreamMetrics {
         *failures.entry((endpoint.to_owned(), reason)).or_default() += 1;
     }
 
+    /// Counts a request that waited for an endpoint with room, whether it came to one or not.
+    pub fn queued(&self, within: Duration) {
+        self.queue.observe(within);
+    }
+
     pub(super) fn connects(&self) -> Snapshot {
         Snapshot::of(std::iter::once(&self.connect))
+    }
+
+    pub(super) fn queues(&self) -> Snapshot {
+        Snapshot::of(std::iter::once(&self.queue))
     }
 
     pub(super) fn failures(&self) -> Failures {

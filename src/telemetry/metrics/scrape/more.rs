@@ -15,7 +15,7 @@ use crate::telemetry::{
 
 /// Appends all of it.
 pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
-    encode_connects(encoder, metrics)?;
+    encode_upstreams(encoder, metrics)?;
     encode_listeners(encoder, metrics)?;
     encode_configuration(encoder, metrics)?;
     let compression = &metrics.compression;
@@ -40,8 +40,13 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> 
     encode_process(encoder)
 }
 
-fn encode_connects(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
+fn encode_upstreams(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
     let upstreams = lock(&metrics.upstreams).clone();
+    let help = "How long requests waited that found no endpoint with room, whether one came or not";
+    let mut queue = family(encoder, "weir_queue_seconds", help, MetricType::Histogram)?;
+    for (name, upstream) in &upstreams {
+        histogram(&mut queue, &[("upstream", &**name)], &upstream.queues())?;
+    }
     let help = "From an attempt to connect to an endpoint to its success, TLS included";
     let mut connect = family(encoder, "weir_connect_seconds", help, MetricType::Histogram)?;
     for (name, upstream) in &upstreams {
