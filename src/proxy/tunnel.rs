@@ -1,5 +1,8 @@
 //! How does an upgraded connection (WebSocket and others) cross the proxy?
 
+mod frames;
+mod side;
+
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
 use http::{Response, StatusCode, header, response};
@@ -8,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tracing::debug;
 
+use self::side::{End, UpstreamSide};
 use super::{
     body::ResponseBody, ending::Ending, headers, link::StreamLink, record::Record, streams::Written,
 };
@@ -33,9 +37,11 @@ pub(super) fn open(
 ) -> Response<ResponseBody> {
     let Switched {
         mut head,
-        io: mut upstream,
+        io,
         lease,
     } = switched;
+    let endpoint = lease.endpoint();
+    let upstream = UpstreamSide::new(io, lease, &head.headers);
     let protocol = head.headers.get(header::UPGRADE).cloned();
     headers::strip_hop_by_hop(&mut head.headers);
     if let Some(protocol) = protocol {
@@ -43,13 +49,13 @@ pub(super) fn open(
     }
     record.write(Written::Tunnel);
     record.status.set(Some(StatusCode::SWITCHING_PROTOCOLS));
-    record.answered(lease.endpoint());
+    record.answered(endpoint);
     record.begin(&watch);
     record.log_start();
     tokio::task::spawn_local(async move {
         // Moved in whole: what it says is logged when the tunnel ends.
         let mut record = record;
-        let (_lease, _link) = (lease, link);
+        let (mut upstream, _link) = (upstream, link);
         let mut watch = watch;
         let client = match client.await {
             Ok(client) => client,
@@ -69,16 +75,20 @@ pub(super) fn open(
             Poll::Pending
         });
         let ending = tokio::select! {
-            copied = copy_bidirectional(&mut client, &mut upstream) => match copied {
-                Ok((_, to_client)) => {
-                    record.bytes.set(to_client);
-                    Ending::Complete
-                }
-                Err(error) => {
+            copied = copy_bidirectional(&mut client, &mut upstream) => {
+                if let Err(error) = &copied {
                     debug!(%error, "A tunnel was cut.");
-                    Ending::UpstreamTruncated
                 }
-            },
+                if let Ok((_, to_client)) = copied {
+                    record.bytes.set(to_client);
+                }
+                match upstream.end() {
+                    Some(End::Cut) => Ending::UpstreamTruncated,
+                    // Where the upstream did nothing wrong, it was the client's side that failed.
+                    Some(End::ByClient) | None if copied.is_err() => Ending::ClientGone,
+                    Some(End::ByClient | End::Complete) | None => Ending::Complete,
+                }
+            }
             () = closed => Ending::Closed,
         };
         record.ending = ending;

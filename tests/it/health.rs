@@ -2,6 +2,7 @@
 
 mod checks;
 mod killed;
+mod tunnels;
 
 use std::{
     net::SocketAddr,
