@@ -8,6 +8,7 @@
 
 mod generation;
 mod operators;
+mod pulse;
 mod worker;
 
 use std::{
@@ -21,6 +22,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
+pub use self::pulse::Pulse;
 use self::{
     generation::{Generation, Trace},
     operators::Operators,
@@ -37,6 +39,7 @@ use crate::{
         socket::{self, BindError, Opened},
     },
     limits::Limits,
+    proxy::streams::Query,
     telemetry::metrics::{Metrics, process},
     transcode::compress::Budget,
     upstream::TrustError,
@@ -81,6 +84,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     workers: Vec<thread::JoinHandle<()>>,
     updates: Vec<mpsc::Sender<Update>>,
+    queries: Vec<mpsc::Sender<Query>>,
     metrics: Arc<Metrics>,
     generation: Arc<Generation>,
     /// Earlier generations, until nobody uses them any more.
@@ -192,11 +196,12 @@ impl App {
             queries.push(asked);
         }
         let mut operators = Operators::new(self.asked_admin, self.admin, self.served);
-        operators.start((&self.metrics, &self.limits), queries)?;
+        operators.start((&self.metrics, &self.limits), queries.clone())?;
         Ok(Running {
             stop,
             workers,
             updates,
+            queries,
             metrics: self.metrics,
             generation,
             traces: Vec::new(),
@@ -262,6 +267,15 @@ impl Running {
             alive,
             waiting,
         })
+    }
+
+    /// What shows whether all workers work.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse {
+            workers: self.queries.clone(),
+            stopped: self.stop.subscribe(),
+        }
     }
 
     /// Counts a configuration that could not be taken.

@@ -14,6 +14,7 @@ use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
+    task::JoinHandle,
 };
 use tracing::{error, info, warn};
 
@@ -97,7 +98,8 @@ pub(super) fn serve(
         announce(&addresses);
         info!(addresses = addresses.join(" "), "Weir listens.");
         life.begin(&mut source.inherited);
-        Ok(runtime.block_on(life.lead(signals)))
+        let living = tokio::spawn(manager::live(life.running.pulse()));
+        Ok(runtime.block_on(life.lead(signals, &living)))
     });
     served.unwrap_or_else(|error| failed(&error, errors))
 }
@@ -168,11 +170,13 @@ impl Life {
         self.running.take_over();
     }
 
-    /// Serves until it is to leave, and leaves.
-    async fn lead(mut self, mut signals: Signals) -> Exit {
+    /// Serves until it is to leave, and leaves. The manager is shown by `living` that all is well.
+    async fn lead(mut self, mut signals: Signals, living: &JoinHandle<()>) -> Exit {
         match self.serve(&mut signals).await {
             Leave::HandOver => {
                 info!("Another process serves; streams of this one end within the drain's time.");
+                // It is the other one's life that the manager wants to see.
+                living.abort();
                 self.running.hand_over();
             }
             Leave::Stop => {

@@ -95,6 +95,8 @@ pub enum Query {
     Close(u64, oneshot::Sender<bool>),
     /// To copy what a stream writes; what became of that.
     Tap(u64, Tap, oneshot::Sender<Tapped>),
+    /// Whether it works at all.
+    Pulse(oneshot::Sender<()>),
 }
 
 /// The open streams that a worker was asked for.
@@ -156,6 +158,9 @@ impl Streams {
                 }
                 Query::Tap(number, tap, reply) => {
                     let _ = reply.send(self.put(number, tap));
+                }
+                Query::Pulse(reply) => {
+                    let _ = reply.send(());
                 }
             }
         }

@@ -34,7 +34,12 @@ use crate::support::{
 };
 
 /// A file with these listeners, written to `proxy.toml`.
-fn file(directory: &TempDir, process: &str, listeners: &[&str], endpoint: &str) -> String {
+pub(crate) fn file(
+    directory: &TempDir,
+    process: &str,
+    listeners: &[&str],
+    endpoint: &str,
+) -> String {
     let path = directory.path().join("proxy.toml");
     let listeners: Vec<String> = listeners
         .iter()
@@ -161,7 +166,7 @@ fn start(program: &Path, path: &str) -> Process {
 }
 
 /// The id of the process that has taken over, from the log of the old one.
-fn successor(log: &str) -> u32 {
+pub(crate) fn successor(log: &str) -> u32 {
     let line = log
         .lines()
         .find(|line| line.contains("The other process serves."));
@@ -427,7 +432,7 @@ async fn a_process_that_fails_to_start_changes_nothing() {
 }
 
 /// The next message to a service manager, its lines but for the time.
-fn told(manager: &UnixDatagram) -> Vec<String> {
+pub(crate) fn told(manager: &UnixDatagram) -> Vec<String> {
     let mut message = [0; 256];
     let length = manager.recv(&mut message).expect("a message");
     let text = String::from_utf8_lossy(&message[..length]).into_owned();
@@ -455,7 +460,8 @@ async fn a_service_manager_is_told_who_serves() {
     command
         .args(["run", "--config", &path])
         .env("NOTIFY_SOCKET", &socket)
-        .env("WATCHDOG_PID", "1");
+        .env("WATCHDOG_PID", "1")
+        .env("WATCHDOG_USEC", "1000");
     let mut weir = Process::start(&mut command);
     assert_eq!(told(&manager), ["READY=1"]);
     weir.signal("HUP");

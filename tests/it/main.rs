@@ -49,5 +49,6 @@ mod transcode;
 mod upgrades;
 mod uploads;
 mod upstreams;
+mod watchdog;
 mod watching;
 mod websocket_upstreams;

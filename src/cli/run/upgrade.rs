@@ -17,6 +17,7 @@ use command_fds::{CommandFdExt as _, FdMapping};
 use thiserror::Error;
 use tokio::{net::UnixDatagram, process::Child, time::timeout};
 
+use super::manager;
 use crate::edge::inherited::{Bequest, READY, READY_NAME};
 
 /// How long the next process may take until it serves.
@@ -125,6 +126,10 @@ impl Program {
             .env_remove("LISTEN_PID")
             .env_remove("LISTEN_FDS_FIRST_FD")
             .env_remove("WATCHDOG_PID");
+        if manager::watchdog().is_none() {
+            // It is not us who is watched, and without the id it would seem so.
+            command.env_remove("WATCHDOG_USEC");
+        }
         let duplicates = descriptors.iter().map(OwnedFd::try_clone);
         let duplicates = duplicates.collect::<io::Result<Vec<_>>>()?;
         let mappings = (FIRST_DESCRIPTOR..).zip(duplicates);
