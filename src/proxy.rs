@@ -312,7 +312,7 @@ impl Proxy {
         record: Record,
     ) -> Relay {
         if let Some(conversion) = &conversion {
-            record.write(Written::Events(conversion.output));
+            record.write(Written::Events(conversion.output.format));
         }
         let heartbeat = &exchange.route.policy.heartbeat;
         let has_heartbeats =

@@ -22,6 +22,7 @@ use crate::{
         traces::{Facts, Outcome, Trace},
     },
     transcode::compress::Coding,
+    upstream::Member,
 };
 
 /// What is known of one request and its response so far.
@@ -57,7 +58,7 @@ macro_rules! log_record {
             stream = %$record.streams.id(&$record.live),
             route = $record.route_name(),
             upstream = $record.upstream_name(),
-            endpoint = $record.endpoint.get().map_or("-", |endpoint| &**endpoint),
+            endpoint = $record.endpoint.get().map_or("-", |endpoint| endpoint.label()),
             status = $record.status.get().map_or(0, |status| status.as_u16()),
             to = $record.to().as_str(),
             coding = $record.coding.map(Coding::name),
@@ -92,16 +93,21 @@ impl Record {
         }
     }
 
+    /// When the request came.
+    pub(super) fn begun_at(&self) -> Instant {
+        self.streams.begun_at(&self.live)
+    }
+
     /// The request goes to its upstream.
     pub(super) fn sent(&mut self) {
-        let after = self.begun_at.elapsed();
+        let after = self.begun_at().elapsed();
         if let Some(trace) = &mut self.trace {
             trace.sent(after);
         }
     }
 
     /// An endpoint has answered.
-    pub(super) fn answered(&mut self, endpoint: Rc<str>) {
+    pub(super) fn answered(&mut self, endpoint: Arc<Member>) {
         // There is one, once.
         let _ = self.live.endpoint.set(endpoint);
         self.traced(Trace::replied);
@@ -130,7 +136,7 @@ impl Record {
         if events == 0 {
             return;
         }
-        let noted = self.note_events(events, now);
+        let noted = self.note_events(events, now.duration_since(self.begun_at()));
         if let Some(lane) = self.lane() {
             lane.events(events, noted.gap);
             if noted.gap.is_none() {
@@ -169,7 +175,7 @@ impl Record {
     /// Counts a heartbeat.
     pub(super) fn count_heartbeat(&mut self) {
         self.heartbeats.set(self.heartbeats.get().saturating_add(1));
-        let after = self.begun_at.elapsed();
+        let after = self.begun_at().elapsed();
         if self.heartbeats.get() == 1
             && let Some(trace) = &mut self.trace
         {
@@ -205,7 +211,7 @@ impl Record {
         let Some(mut trace) = self.trace.take() else {
             return;
         };
-        tell(&mut trace, &self.facts(), self.begun_at.elapsed());
+        tell(&mut trace, &self.facts(), self.begun_at().elapsed());
         self.trace = Some(trace);
     }
 
@@ -223,7 +229,7 @@ impl Record {
             },
             route: self.route_name(),
             upstream: self.upstream_name(),
-            endpoint: self.endpoint.get().map(|endpoint| &**endpoint),
+            endpoint: self.endpoint.get().map(|endpoint| endpoint.label()),
             status: self.status.get().map(|status| status.as_u16()),
             to: self.to().as_str(),
         }
@@ -250,7 +256,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let age = self.begun_at.elapsed();
+        let age = self.begun_at().elapsed();
         if let Some(lane) = self.lane() {
             lane.ended(self.to().as_str(), self.ending.code(), age, self.is_open);
         }

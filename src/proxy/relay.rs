@@ -31,7 +31,7 @@ use crate::{
     route,
     transcode::{compress::Compressor, framing::EndOfInput, transcoder::Transcoder},
     upstream::{
-        Lease,
+        Lease, Member,
         source::{Fill, Scratch, SharedSource},
     },
 };
@@ -64,7 +64,7 @@ pub(super) enum Feed {
 pub(super) struct Opened {
     pub(super) source: Option<SharedSource>,
     pub(super) transcoder: Transcoder,
-    pub(super) endpoint: Rc<str>,
+    pub(super) endpoint: Arc<Member>,
     pub(super) lease: Option<Lease>,
 }
 
@@ -142,7 +142,7 @@ impl Parts {
     fn terms(&self, window: Option<Window>) -> Terms<'_> {
         Terms {
             policy: &self.route.policy,
-            begun_at: self.record.begun_at,
+            begun_at: self.record.begun_at(),
             has_heartbeats: self.has_heartbeats,
             is_converted: self.transcoder.is_some(),
             window,

@@ -28,7 +28,7 @@ pub use self::{
     listing::{Ended, Listing, Requested},
     tap::{Piece, Tap, Tapped, Tapping, tap},
 };
-use crate::{drain::Drain, telemetry::metrics::WorkerMetrics};
+use crate::{drain::Drain, telemetry::metrics::WorkerMetrics, transcode::output::Format};
 
 /// How many endings a worker remembers.
 pub const ENDINGS_MAX: usize = 100;
@@ -115,6 +115,8 @@ pub struct Streams {
     drain: Rc<Drain>,
     /// How many requests have come.
     count: Cell<u64>,
+    /// What the streams' times count from.
+    begun_at: Instant,
     /// The open ones by number, so the oldest first.
     open: RefCell<BTreeMap<u64, Rc<Live>>>,
     endings: RefCell<VecDeque<Ended>>,
@@ -135,6 +137,7 @@ impl Streams {
             metrics: Rc::new(metrics),
             drain,
             count: Cell::new(0),
+            begun_at: Instant::now(),
             open: RefCell::default(),
             endings: RefCell::default(),
             taps: RefCell::default(),
@@ -169,7 +172,13 @@ impl Streams {
     /// What is known of a new request.
     pub(super) fn begin(&self, asked: Asked<'_>, peer: Option<IpAddr>, now: Instant) -> Rc<Live> {
         let number = self.count.replace(self.count.get() + 1);
-        Rc::new(Live::new(number, asked, peer, now))
+        let begun = now.saturating_duration_since(self.begun_at);
+        Rc::new(Live::new(number, asked, peer, begun))
+    }
+
+    /// When the request came.
+    pub(super) fn begun_at(&self, live: &Live) -> Instant {
+        self.begun_at + live.begun()
     }
 
     /// The name of one of these streams.
@@ -196,7 +205,12 @@ impl Streams {
             if endings.len() == ENDINGS_MAX {
                 endings.pop_front();
             }
-            endings.push_back(Ended::new(self.id(live), live, ending));
+            endings.push_back(Ended::new(
+                self.id(live),
+                live,
+                ending,
+                self.begun_at(live).elapsed(),
+            ));
         }
         if live.is_tapped.get() {
             let mut taps = self.taps.borrow_mut();
@@ -208,7 +222,7 @@ impl Streams {
     /// Copies what a stream that is tapped has written.
     #[cold]
     pub(super) fn copy(&self, live: &Live, bytes: &[u8]) {
-        let is_sse = matches!(live.to(), Written::Events(output) if output.name == "sse");
+        let is_sse = matches!(live.to.get(), Written::Events(Format::Sse));
         let now = Instant::now();
         let mut taps = self.taps.borrow_mut();
         taps.retain_mut(|(number, tap)| {
@@ -235,7 +249,11 @@ impl Streams {
                 if filter.takes(live) {
                     listed.total += 1;
                     if listed.streams.len() < limit {
-                        listed.streams.push(Listing::new(self.id(live), live));
+                        listed.streams.push(Listing::new(
+                            self.id(live),
+                            live,
+                            self.begun_at(live).elapsed(),
+                        ));
                     }
                 }
                 if looked_at == LOOKED_AT_MAX {
@@ -264,7 +282,7 @@ impl Streams {
         let Some(live) = open.get(&number) else {
             return Tapped::Unknown;
         };
-        if matches!(live.to(), Written::Tunnel) {
+        if matches!(live.to.get(), Written::Tunnel) {
             return Tapped::Tunnel;
         }
         let mut taps = self.taps.borrow_mut();

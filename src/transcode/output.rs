@@ -41,6 +41,18 @@ pub enum Format {
     JsonSeq,
 }
 
+impl Format {
+    /// The output that it writes.
+    #[must_use]
+    pub fn output(self) -> &'static Output {
+        match self {
+            Self::Sse => &sse::OUTPUT,
+            Self::Ndjson => &ndjson::OUTPUT,
+            Self::JsonSeq => &json_seq::OUTPUT,
+        }
+    }
+}
+
 /// Every output, in the order of the documentation; the first is written where anything goes.
 pub const OUTPUTS: &[&Output] = &[&sse::OUTPUT, &ndjson::OUTPUT, &json_seq::OUTPUT];
 

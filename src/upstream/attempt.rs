@@ -114,7 +114,7 @@ impl Upstream {
     }
 
     fn connect_failed(&self, lease: &Lease, error: &ConnectError) -> Refusal {
-        let (upstream, endpoint) = (self.name(), &*lease.endpoint.label);
+        let (upstream, endpoint) = (self.name(), lease.endpoint.member.label());
         debug!(upstream, endpoint, %error, "An endpoint could not be connected to.");
         lease.endpoint.member.doubt();
         if !error.is_ours() {

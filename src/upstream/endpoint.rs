@@ -17,7 +17,6 @@ use crate::health::{Failure, Pass};
 /// One endpoint of an upstream, with the worker's connections to it.
 pub(super) struct Endpoint {
     pub(super) member: Arc<Member>,
-    pub(super) label: Rc<str>,
     pub(super) http1: Rc<http1::Pool>,
     http2: http2::Pool,
     /// Whether the endpoint speaks HTTP/2, once a connection has shown it.
@@ -103,10 +102,10 @@ impl Lease {
         }
     }
 
-    /// The endpoint's address, for logs.
+    /// The endpoint.
     #[must_use]
-    pub fn endpoint(&self) -> Rc<str> {
-        Rc::clone(&self.endpoint.label)
+    pub fn endpoint(&self) -> Arc<Member> {
+        Arc::clone(&self.endpoint.member)
     }
 }
 
@@ -144,7 +143,6 @@ impl Endpoint {
     /// An endpoint without connections.
     pub(super) fn new(member: Arc<Member>) -> Self {
         Self {
-            label: member.label().into(),
             member,
             http1: Rc::default(),
             http2: http2::Pool::default(),

@@ -72,7 +72,7 @@ impl Polls {
         let mut head = first.head.clone();
         head.status = StatusCode::OK;
         head.headers.remove(header::CONTENT_ENCODING);
-        let endpoint = Rc::clone(&first.endpoint);
+        let endpoint = Arc::clone(&first.endpoint);
         let source = PollSource::new(self, first, record_bytes_max);
         Reply {
             head,

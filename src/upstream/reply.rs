@@ -1,11 +1,11 @@
 //! What has an endpoint answered?
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use http::response;
 
 use super::{
-    Lease,
+    Lease, Member,
     http1::{self, Http1Source, Rewind},
     http2::Http2Source,
     source::SharedSource,
@@ -21,8 +21,8 @@ pub struct Reply {
     pub source: Option<SharedSource>,
     /// How its records are cut, where a bridge made it; else the reply's type and the route say.
     pub framing: Option<&'static Framing>,
-    /// The endpoint's address, for logs.
-    pub endpoint: Rc<str>,
+    /// The endpoint.
+    pub endpoint: Arc<Member>,
     /// The place on the endpoint, to be kept until the reply's end; `None` where its source keeps it.
     pub lease: Option<Lease>,
 }

@@ -74,8 +74,7 @@ pub struct Requested {
 }
 
 impl Listing {
-    pub(super) fn new(id: StreamId, live: &Live) -> Self {
-        let age = live.begun_at.elapsed();
+    pub(super) fn new(id: StreamId, live: &Live, age: Duration) -> Self {
         let last_event = Duration::from_millis(live.last_event_ms.get().into());
         let unsent_bytes = live.unsent_bytes.get();
         let is_awaiting = live.endpoint.get().is_none() && matches!(live.to(), Written::Events(_));
@@ -96,15 +95,14 @@ impl Listing {
 }
 
 impl Ended {
-    pub(super) fn new(id: StreamId, live: &Live, ending: &'static str) -> Self {
-        let at = Instant::now();
+    pub(super) fn new(id: StreamId, live: &Live, ending: &'static str, age: Duration) -> Self {
         Self {
             id,
             request: Requested::new(live),
             ending,
             status: live.status.get().map_or(0, |status| status.as_u16()),
-            age: at.duration_since(live.begun_at),
-            at,
+            age,
+            at: Instant::now(),
         }
     }
 }
@@ -119,7 +117,7 @@ impl Requested {
             endpoint: live
                 .endpoint
                 .get()
-                .map(|endpoint| String::from(&**endpoint)),
+                .map(|endpoint| endpoint.label().to_owned()),
             peer: live.peer,
             method: method.to_owned(),
             host: host.to_owned(),

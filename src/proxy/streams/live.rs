@@ -6,15 +6,12 @@
 use std::{
     cell::{Cell, OnceCell},
     net::IpAddr,
-    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
+use crate::{route, transcode::output::Format, upstream::Member};
 use http::{Method, StatusCode, Version};
-use tokio::time::Instant;
-
-use crate::{route, transcode::output::Output};
 
 /// What of a request the log tells; never its query, which may hold secrets.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +31,8 @@ pub(in crate::proxy) struct Asked<'a> {
 pub(in crate::proxy) enum Written {
     /// The reply as it is.
     AsIs,
-    /// Events, in this output.
-    Events(&'static Output),
+    /// Events, in this output's format.
+    Events(Format),
     /// The bytes of another protocol.
     Tunnel,
 }
@@ -44,7 +41,7 @@ impl Written {
     pub(in crate::proxy) fn as_str(self) -> &'static str {
         match self {
             Self::AsIs => "as-is",
-            Self::Events(output) => output.name,
+            Self::Events(format) => format.output().name,
             Self::Tunnel => "tunnel",
         }
     }
@@ -62,14 +59,14 @@ pub(in crate::proxy) struct Live {
     /// Who asks, also behind trusted proxies.
     pub(in crate::proxy) peer: Option<IpAddr>,
     pub(in crate::proxy) version: Version,
-    pub(in crate::proxy) begun_at: Instant,
+    /// When the request came, in nanoseconds since the worker began.
+    begun_ns: u64,
     /// The route that took the request.
     pub(in crate::proxy) route: OnceCell<Arc<route::Settings>>,
     /// The endpoint that answered.
-    pub(in crate::proxy) endpoint: OnceCell<Rc<str>>,
-    /// What the client is written, where that is events.
-    output: Cell<Option<&'static Output>>,
-    is_tunnel: Cell<bool>,
+    pub(in crate::proxy) endpoint: OnceCell<Arc<Member>>,
+    /// What the client is written.
+    pub(super) to: Cell<Written>,
     /// The status sent to the client.
     pub(in crate::proxy) status: Cell<Option<StatusCode>>,
     /// Events written.
@@ -93,7 +90,12 @@ pub(in crate::proxy) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(number: u64, asked: Asked<'_>, peer: Option<IpAddr>, now: Instant) -> Self {
+    pub(super) fn new(
+        number: u64,
+        asked: Asked<'_>,
+        peer: Option<IpAddr>,
+        begun: Duration,
+    ) -> Self {
         let parts = [asked.method.as_str(), asked.host, asked.path];
         Self {
             number,
@@ -102,11 +104,11 @@ impl Live {
             host_bytes: length(asked.host),
             peer,
             version: asked.version,
-            begun_at: now,
+            // Five centuries are enough.
+            begun_ns: u64::try_from(begun.as_nanos()).unwrap_or(u64::MAX),
             route: OnceCell::new(),
             endpoint: OnceCell::new(),
-            output: Cell::new(None),
-            is_tunnel: Cell::new(false),
+            to: Cell::new(Written::AsIs),
             status: Cell::new(None),
             events: Cell::new(0),
             bytes: Cell::new(0),
@@ -129,27 +131,23 @@ impl Live {
 
     /// What the client is written.
     pub(in crate::proxy) fn to(&self) -> Written {
-        match self.output.get() {
-            Some(output) => Written::Events(output),
-            None if self.is_tunnel.get() => Written::Tunnel,
-            None => Written::AsIs,
-        }
+        self.to.get()
     }
 
     /// Says what the client is written.
     pub(in crate::proxy) fn write(&self, to: Written) {
-        self.output.set(match to {
-            Written::Events(output) => Some(output),
-            Written::AsIs | Written::Tunnel => None,
-        });
-        self.is_tunnel.set(matches!(to, Written::Tunnel));
+        self.to.set(to);
     }
 
-    /// Notes events written at `now`: when that was, and since when there had been none, where there was
+    /// From the worker's begin to the request.
+    pub(super) fn begun(&self) -> Duration {
+        Duration::from_nanos(self.begun_ns)
+    }
+
+    /// Notes events written so long after the request: when that was, and since when there had been none, where there was
     /// one before.
-    pub(in crate::proxy) fn note_events(&self, events: u64, now: Instant) -> Noted {
+    pub(in crate::proxy) fn note_events(&self, events: u64, after: Duration) -> Noted {
         self.events.set(self.events.get() + events);
-        let after = now.duration_since(self.begun_at);
         // The last value stands for "never", and 49 days later nobody asks for the millisecond.
         let after_ms = u32::try_from(after.as_millis()).map_or(NEVER - 1, |ms| ms.min(NEVER - 1));
         let last_ms = self.last_event_ms.replace(after_ms);
@@ -202,6 +200,6 @@ mod tests {
     /// Every open stream holds one; what it takes is what the figures of an idle stream are made of.
     #[test]
     fn it_is_small() {
-        assert!(size_of::<Live>() <= 144, "{}", size_of::<Live>());
+        assert!(size_of::<Live>() <= 112, "{}", size_of::<Live>());
     }
 }
