@@ -142,7 +142,7 @@ impl Parts {
     fn terms(&self, window: Option<Window>) -> Terms<'_> {
         Terms {
             policy: &self.route.policy,
-            begun_at: self.record.begun_at(),
+            record: &self.record,
             has_heartbeats: self.has_heartbeats,
             is_converted: self.transcoder.is_some(),
             window,

@@ -10,6 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::record::Record;
 use crate::{
     drain::{self, Window},
     route::Policy,
@@ -31,10 +32,11 @@ pub(super) enum Alarm {
 
 /// What ends a stream, or breaks its silence, at a given time: the same for its whole life but for the
 /// drain.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Terms<'a> {
     pub(super) policy: &'a Policy,
-    pub(super) begun_at: Instant,
+    /// Knows when the stream began.
+    pub(super) record: &'a Record,
     /// Whether silence is broken by heartbeats.
     pub(super) has_heartbeats: bool,
     /// Whether there are boundaries to end at.
@@ -133,9 +135,9 @@ impl Timers {
         let timeouts = &terms.policy.timeouts;
         let total = timeouts
             .total
-            .map(|total| (terms.begun_at + total, Alarm::Total));
+            .map(|total| (terms.record.begun_at() + total, Alarm::Total));
         let max_age = timeouts.max_age.filter(|_| terms.is_converted);
-        let aged = max_age.map(|age| (terms.begun_at + self.vary(age), Alarm::Drain));
+        let aged = max_age.map(|age| (terms.record.begun_at() + self.vary(age), Alarm::Drain));
         [drain, total, aged]
             .into_iter()
             .flatten()
