@@ -45,6 +45,8 @@ use crate::{
     upstream::TrustError,
 };
 
+/// How many descriptors a worker's runtime has for itself: two for its events, one to be woken, one for signals.
+const WORKER_FILES: usize = 4;
 /// How many generations may wait for a worker that is busy.
 const UPDATES_MAX: usize = 4;
 
@@ -169,7 +171,10 @@ impl App {
     /// A thread cannot be started.
     pub fn start(mut self) -> Result<Running, StartError> {
         if let Some((files_max, files_open)) = process::files() {
-            self.limits.bound_connections(files_max, files_open);
+            // A connection that waits for a place is open, one of each listener in each worker.
+            let of_worker = WORKER_FILES + self.listeners.len();
+            let files_open = files_open + of_worker * self.threads;
+            self.limits.allow_connections(files_max, files_open);
         }
         let (stop, stopped) = watch::channel(false);
         let generation = Arc::new(self.generation);

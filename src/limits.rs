@@ -47,8 +47,32 @@ pub struct Admission {
 pub struct Settings {
     /// The most streams open at once, over all routes; `None` is no limit.
     pub streams_max: Option<usize>,
+    /// The most connections of clients open at once, over all listeners; `None` is what the process's descriptors
+    /// allow.
+    pub connections_max: Option<usize>,
     /// What the process may have allocated before new streams are refused.
     pub memory: MemoryBudget,
+}
+
+/// What a process may open, with the descriptors that it may have at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// How many files, sockets included.
+    pub files: usize,
+    /// How many connections of clients: each has another one to its upstream.
+    pub connections: usize,
+}
+
+/// What a process may open that is started like this one; `None` where that cannot be told.
+#[must_use]
+pub fn allowance() -> Option<Allowance> {
+    // The hard limit, as the soft one is raised to it.
+    let (_, files) = rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?;
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    Some(Allowance {
+        files,
+        connections: descriptors::connections_max(files, 0),
+    })
 }
 
 /// The limits of the process, and what is counted against them.
@@ -117,6 +141,7 @@ impl Limits {
         let streams_max = settings.streams_max.unwrap_or(0);
         self.process.streams_max.store(streams_max, Relaxed);
         self.process.memory.set_budget(settings.memory);
+        self.descriptors.ask(settings.connections_max);
         lock(&self.routes).retain(|_, route| route.is_used());
     }
 
@@ -141,10 +166,16 @@ impl Limits {
         }
     }
 
-    /// Lets in as many connections as a process that may have `files_max` descriptors, and has `files_open` now.
-    /// To be said before the first connection comes.
-    pub fn bound_connections(&self, files_max: usize, files_open: usize) {
-        self.descriptors.bound(files_max, files_open);
+    /// Lets in as many connections as a process that may have `files_max` descriptors, and has `files_open` whoever
+    /// comes, unless the settings say how many.
+    pub fn allow_connections(&self, files_max: usize, files_open: usize) {
+        self.descriptors.allow(files_max, files_open);
+    }
+
+    /// How many connections of clients may be open at once, over all listeners; `None` is no limit.
+    #[must_use]
+    pub fn connections_max(&self) -> Option<usize> {
+        self.descriptors.connections_max()
     }
 
     /// Waits until a connection may come in, at its listener and into the process; `None` where the listener

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     proxy::streams::StreamId,
-    telemetry::metrics::scrape::{self, MemoryState},
+    telemetry::metrics::scrape::{self, LimitsState},
 };
 
 /// What is told where there is nothing.
@@ -103,11 +103,12 @@ pub(super) async fn answer(request: &Request<Incoming>, desk: &Rc<Desk>) -> Resp
         Resource::Metrics => {
             let endpoints = upstreams::endpoints(&served.upstreams);
             let upstreams = upstreams::states(&served.upstreams);
-            let memory = MemoryState {
+            let limits = LimitsState {
                 allocated_bytes: desk.limits.allocated_bytes(),
                 budget_bytes: desk.limits.memory_budget_bytes(),
+                connections_max: desk.limits.connections_max(),
             };
-            let text = scrape::text(&desk.metrics, upstreams, endpoints, memory);
+            let text = scrape::text(&desk.metrics, upstreams, endpoints, limits);
             reply::whole(scrape::CONTENT_TYPE, text)
         }
         Resource::Page(asset) => asset.response(),

@@ -16,6 +16,7 @@ pub(super) const MEMORY: &str = r#""auto", "off", or a size from 16MiB to 1024Gi
 pub(super) fn process(section: &Section<'_>) -> Settings {
     Settings {
         streams_max: section.count("streams"),
+        connections_max: section.count("connections"),
         memory: section.text("memory", memory).unwrap_or_default(),
     }
 }

@@ -35,6 +35,8 @@ pub(crate) static PROCESS: Schema = Schema {
         TRUSTED_PROXIES.or("[]"),
         bytes("compress_memory", "1MiB", "64GiB").or(r#""64MiB""#),
         key("streams", STREAMS),
+        // Its default follows from the process's descriptors.
+        key("connections", CONNECTIONS),
         key("memory", Kind::Text(bounds::MEMORY)).or(r#""auto""#),
     ],
 };
@@ -113,14 +115,7 @@ pub(crate) static LISTENER_TIMEOUTS: Schema = Schema {
 pub(crate) static LISTENER_LIMITS: Schema = Schema {
     title: "[listener.limits]",
     keys: &[
-        key(
-            "connections",
-            Kind::Count {
-                from: 1,
-                to: 1_000_000,
-            },
-        )
-        .or("16384"),
+        key("connections", CONNECTIONS).or("16384"),
         bytes("header", "4KiB", "64KiB").or(r#""32KiB""#),
         key("headers", Kind::Count { from: 16, to: 1000 }).or("100"),
     ],
@@ -342,6 +337,11 @@ const CONDITION: [Key; 4] = [
     ),
     key("exists", Kind::Value("true or false")),
 ];
+
+const CONNECTIONS: Kind = Kind::Count {
+    from: 1,
+    to: 1_000_000,
+};
 
 const STREAMS: Kind = Kind::Count {
     from: 1,

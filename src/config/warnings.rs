@@ -11,6 +11,7 @@ use crate::{
     balance::Method,
     edge,
     edge::ListenerAddress,
+    limits::{self, Allowance},
     route::{self, PathPattern, To, shadow},
     upstream::{self, EndpointSettings, HttpVersion, Target},
 };
@@ -31,6 +32,7 @@ pub(super) fn of(
     for (section, settings) in listeners {
         listener(section, settings, &mut warnings);
     }
+    connections(file, listeners, upstreams, &mut warnings);
     for (section, settings) in upstreams {
         upstream(section, settings, &mut warnings);
         if !routes
@@ -96,6 +98,49 @@ fn listener(section: &Section<'_>, settings: &edge::Settings, warnings: &mut Vec
         warnings.push(section.remark("http", message));
     }
     trusts_everyone(section, warnings);
+}
+
+/// Numbers of connections that the descriptors of a process such as this one do not allow.
+fn connections(
+    file: &Section<'_>,
+    listeners: &Listeners<'_>,
+    upstreams: &Upstreams<'_>,
+    warnings: &mut Vec<Remark>,
+) {
+    let Some(Allowance { files, connections }) = limits::allowance() else {
+        return;
+    };
+    let process = file.section("process");
+    let asked = process.count("connections");
+    // Over HTTP/2 streams share connections to endpoints, so that nearly all may be clients'.
+    let is_one_each = |(_, upstream): &(_, upstream::Settings)| upstream.http == HttpVersion::Http1;
+    let enough = if upstreams.iter().any(is_one_each) {
+        connections
+    } else {
+        files
+    };
+    if let Some(asked) = asked.filter(|asked| *asked > enough) {
+        let message = format!(
+            "connections is {asked}, but a process may open {files} files here, which is enough for \
+             {enough}; {RAISE}, or write less"
+        );
+        warnings.push(process.remark("connections", &message));
+    }
+    let most = asked.unwrap_or(connections);
+    for (section, settings) in listeners {
+        let limits = section.section("limits");
+        let asked = settings.connections_max;
+        if asked <= most || limits.value("connections").is_none() {
+            continue;
+        }
+        let why = if process.value("connections").is_none() {
+            format!("a process may open {files} files here, which is enough for {most}; {RAISE}")
+        } else {
+            format!("all listeners together have {most} ([process] connections); raise that")
+        };
+        let message = format!("connections is {asked}, but {why}, or write less");
+        warnings.push(limits.remark("connections", &message));
+    }
 }
 
 fn trusts_everyone(section: &Section<'_>, warnings: &mut Vec<Remark>) {
@@ -290,4 +335,5 @@ fn shadowed(routes: &Routes<'_>, warnings: &mut Vec<Remark>) {
     }
 }
 
+const RAISE: &str = "raise the limit of open files (LimitNOFILE=, ulimit -Hn)";
 const MINUTE: Duration = Duration::from_mins(1);

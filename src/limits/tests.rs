@@ -17,6 +17,7 @@ fn limits(streams_max: Option<usize>) -> Arc<Limits> {
     Limits::new(Settings {
         streams_max,
         memory: MemoryBudget::Off,
+        ..Settings::default()
     })
 }
 
@@ -216,8 +217,8 @@ fn a_spent_budget_refuses_until_there_is_some_room() {
     let gate = limits.gate("a", Admission::default());
     let renew = |memory| {
         limits.renew(Settings {
-            streams_max: None,
             memory,
+            ..Settings::default()
         });
         limits.look_at_memory()
     };

@@ -11,12 +11,15 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::support::{
-    NDJSON,
-    backend::{Backend, Connection},
-    client::Client,
-    client2::Client2,
-    process::{Process, WEIR},
+use crate::{
+    metrics::{scrape, told},
+    support::{
+        NDJSON, Weir,
+        backend::{Backend, Connection},
+        client::Client,
+        client2::Client2,
+        process::{Process, WEIR},
+    },
 };
 
 /// How many files the process may open.
@@ -144,6 +147,83 @@ async fn a_stream_that_finds_no_descriptor_in_time_is_told_when_to_come_again() 
     assert_eq!(field("proxy-status"), "weir; error=proxy_internal_error");
     assert!(field("retry-after").parse::<u64>().unwrap() > 0);
     serving.abort();
+}
+
+#[tokio::test]
+async fn the_most_connections_are_told_and_follow_a_reload() {
+    let backend = Backend::bind().await;
+    let toml = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[upstream.test]\n\
+         endpoints = [\"{}\"]\n[[route]]\nname = \"test\"\nupstream = \"test\"\n",
+        backend.endpoint()
+    );
+    let mut weir = Weir::start_at(&toml, "threads = 1\nconnections = 3");
+    told(&weir, &["weir_connections_max 3"]).await;
+    // Without the key it is what the descriptors allow.
+    weir.reload(&toml).await.unwrap();
+    let text = scrape(&weir).await;
+    let most = text
+        .lines()
+        .find_map(|line| line.strip_prefix("weir_connections_max "));
+    let most: u64 = most.unwrap().parse().unwrap();
+    let (files, _) = rlimit::getrlimit(rlimit::Resource::NOFILE).unwrap();
+    assert!(
+        (files / 4..=files / 2).contains(&most),
+        "{most} with {files} files"
+    );
+}
+
+/// Whoever writes numbers down learns which of them this machine does not allow.
+#[test]
+fn check_tells_which_connections_the_files_do_not_allow() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("proxy.toml");
+    let check = |process: &str, listener: &str, upstream: &str| {
+        let text = format!(
+            "[process]\n{process}\n[[listener]]\naddress = \"127.0.0.1:0\"\n{listener}\n[upstream.test]\n\
+             endpoints = [\"http://127.0.0.1:1\"]\n{upstream}\n[[route]]\nname = \"test\"\nupstream = \"test\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let limit = format!("--nofile={FILES}:{FILES}");
+        let mut command = Command::new("prlimit");
+        command.args([&limit, WEIR, "check", file.to_str().unwrap()]);
+        let checked = command.output().unwrap();
+        assert!(checked.status.success());
+        String::from_utf8(checked.stderr).unwrap()
+    };
+    let allowed = (FILES - FILES / 4) / 2;
+    let (few, many) = (
+        format!("connections = {allowed}"),
+        format!("connections = {}", allowed + 1),
+    );
+    let of_listener = |connections: &str| format!("limits = {{ {connections} }}");
+    for (process, listener, upstream) in [
+        ("", String::new(), ""),
+        (&few, of_listener(&few), ""),
+        (&many, of_listener(&many), "http = \"2\""),
+    ] {
+        assert_eq!(check(process, &listener, upstream), "");
+    }
+    let enough =
+        format!("may open {FILES} files here, which is enough for {allowed}; raise the limit");
+    let said = many.replace('=', "is");
+    let told = check("", &of_listener(&many), "");
+    assert!(
+        told.contains(&format!(":5: warning: listener 127.0.0.1:0: limits {said}")),
+        "{told}"
+    );
+    assert!(told.contains(&enough), "{told}");
+    let told = check(&many, "", "");
+    assert!(
+        told.contains(&format!(":2: warning: process {said}")),
+        "{told}"
+    );
+    assert!(told.contains(&enough), "{told}");
+    let told = check(&few, &of_listener(&many), "");
+    assert!(
+        told.contains(&format!("all listeners together have {allowed}")),
+        "{told}"
+    );
 }
 
 /// Waits until the process says this on standard error.

@@ -48,13 +48,15 @@ pub struct UpstreamState {
     pub retries_denied: u64,
 }
 
-/// What is known of the process's memory.
+/// What is known of the process's limits.
 #[derive(Debug, Clone, Copy)]
-pub struct MemoryState {
+pub struct LimitsState {
     /// Bytes that are allocated.
     pub allocated_bytes: u64,
     /// Bytes that may be before new streams are refused; `None` is no limit.
     pub budget_bytes: Option<u64>,
+    /// Connections of clients that may be open at once; `None` is no limit.
+    pub connections_max: Option<usize>,
 }
 
 /// All counts, as text.
@@ -63,14 +65,14 @@ pub fn text(
     metrics: &Arc<Metrics>,
     upstreams: Vec<UpstreamState>,
     endpoints: Vec<EndpointState>,
-    memory: MemoryState,
+    limits: LimitsState,
 ) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape {
         metrics: Arc::clone(metrics),
         upstreams,
         endpoints,
-        memory,
+        limits,
     }));
     let mut text = String::new();
     // A String takes all that is written.
@@ -83,7 +85,7 @@ struct Scrape {
     metrics: Arc<Metrics>,
     upstreams: Vec<UpstreamState>,
     endpoints: Vec<EndpointState>,
-    memory: MemoryState,
+    limits: LimitsState,
 }
 
 type Route<'a> = (&'a str, &'a RouteMetrics);
@@ -103,7 +105,7 @@ impl Collector for Scrape {
         self.encode_endpoints(&mut encoder)?;
         self.encode_queues(&mut encoder)?;
         self.encode_retries(&mut encoder)?;
-        self.encode_memory(&mut encoder)?;
+        self.encode_limits(&mut encoder)?;
         more::encode(&mut encoder, &self.metrics)
     }
 }
@@ -301,14 +303,19 @@ impl Scrape {
         Ok(())
     }
 
-    fn encode_memory(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    fn encode_limits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let (name, help) = ("weir_memory_allocated_bytes", "Bytes allocated now");
         family(encoder, name, help, MetricType::Gauge)?
-            .encode_gauge(&self.memory.allocated_bytes)?;
+            .encode_gauge(&self.limits.allocated_bytes)?;
         let help = "Bytes that may be allocated before new streams are refused";
         let mut budget = family(encoder, "weir_memory_budget_bytes", help, MetricType::Gauge)?;
-        match self.memory.budget_bytes {
-            Some(bytes) => budget.encode_gauge(&bytes),
+        if let Some(bytes) = self.limits.budget_bytes {
+            budget.encode_gauge(&bytes)?;
+        }
+        let help = "Connections of clients that may be open at once";
+        let mut most = family(encoder, "weir_connections_max", help, MetricType::Gauge)?;
+        match self.limits.connections_max {
+            Some(connections) => most.encode_gauge(&(connections as u64)),
             None => Ok(()),
         }
     }
