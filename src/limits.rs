@@ -184,6 +184,16 @@ impl Limits {
         self.descriptors.place(listener).await
     }
 
+    /// Asks every worker for an idle connection's place.
+    pub fn want_room(&self) {
+        self.descriptors.room.notify_waiters();
+    }
+
+    /// Waits until somebody wants room.
+    pub async fn room_wanted(&self) {
+        self.descriptors.room.notified().await;
+    }
+
     /// Whether connections wait to come in, so that who has been served had better go.
     #[must_use]
     pub fn is_crowded(&self) -> bool {

@@ -9,6 +9,7 @@ mod coding;
 mod conversion;
 mod ending;
 mod headers;
+pub mod idle;
 mod inflated;
 pub mod link;
 mod negotiate;
@@ -34,6 +35,7 @@ use self::{
     body::{Buffers, ResponseBody},
     conversion::{Conversion, any_framing, open_late, plain},
     ending::{Ending, Fault},
+    idle::IdleConnections,
     link::StreamLink,
     negotiate::{Chosen, Plan, Wants},
     record::Record,
@@ -70,6 +72,8 @@ pub struct Proxy {
     pub press: Rc<Press>,
     /// What all workers' streams are held to.
     pub limits: Arc<Limits>,
+    /// The connections of its clients that wait for a request.
+    pub idle: Rc<IdleConnections>,
 }
 
 /// One generation, as one worker serves it.

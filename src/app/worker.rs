@@ -73,6 +73,7 @@ impl Worker {
             streams: Streams::new(self.metrics, Rc::clone(&drain)),
             press: Rc::new(Press::new(self.compression)),
             limits: Arc::clone(&self.limits),
+            idle: Rc::default(),
         });
         let mut checks = self
             .is_first
@@ -84,6 +85,7 @@ impl Worker {
         accept(self.first.opened, &proxy);
         tokio::task::spawn_local(Rc::clone(&proxy.streams).answer(self.queries));
         tokio::task::spawn_local(sweep(Rc::clone(&proxy)));
+        tokio::task::spawn_local(make_room(Rc::clone(&proxy)));
         let alarms = Rc::clone(&drain);
         tokio::task::spawn_local(async move { alarms.ring().await });
         if self.is_first {
@@ -172,6 +174,14 @@ fn look_up(is_first: bool, generation: &Generation) -> JoinSet<()> {
         lookups.spawn_local(lookup);
     }
     lookups
+}
+
+/// Dismisses an idle connection each time that another worker, which has none, wants room for a newcomer.
+async fn make_room(proxy: Rc<Proxy>) {
+    loop {
+        proxy.limits.room_wanted().await;
+        proxy.idle.dismiss();
+    }
 }
 
 async fn sweep(proxy: Rc<Proxy>) {

@@ -15,7 +15,14 @@ use super::{
     Connection, Timeouts,
     transport::{Transport, View},
 };
-use crate::{alarm::Alarm, drain, proxy::link::ConnectionLink};
+use crate::{
+    alarm::Alarm,
+    drain,
+    proxy::{
+        idle::{IdleConnections, IdlePlace},
+        link::ConnectionLink,
+    },
+};
 
 /// How long the client may take to close its side after ours, as long as it sends the rest of a body.
 const LINGER: Duration = Duration::from_secs(30);
@@ -36,7 +43,7 @@ pub(super) enum End {
     Gone,
     /// The client takes nothing.
     Stalled,
-    /// No request came in time.
+    /// No request came in time, or before a newcomer wanted the place.
     Idle,
 }
 
@@ -53,6 +60,9 @@ pub(super) struct Guard {
     /// Since when a request's head has been coming.
     head_since: Option<Instant>,
     has_served: bool,
+    /// The connection's place among those that wait for a next request, while it does.
+    place: Option<IdlePlace>,
+    idle: Rc<IdleConnections>,
 }
 
 impl Guard {
@@ -67,6 +77,8 @@ impl Guard {
             quiet: None,
             head_since: None,
             has_served: connection.has_served,
+            place: None,
+            idle: Rc::clone(&connection.proxy.idle),
         }
     }
 
@@ -95,7 +107,7 @@ impl Guard {
 
     /// Begins to stop a connection that is idle; false where it was stopping already.
     pub(super) fn stop_idle(&mut self) -> bool {
-        self.quiet = None;
+        (self.quiet, self.place) = (None, None);
         !std::mem::replace(&mut self.is_stopping, true)
     }
 
@@ -113,7 +125,10 @@ impl Guard {
         let write = view
             .blocked_since
             .map(|since| (since + self.link.write_limit(), End::Stalled));
-        let idle = self.idle_deadline(view).map(|at| (at, End::Idle));
+        let idle = self.idle_deadline(view, cx).map(|at| (at, End::Idle));
+        if self.place.as_ref().is_some_and(IdlePlace::is_dismissed) {
+            return Poll::Ready(End::Idle);
+        }
         let Some((at, end)) = [write, idle]
             .into_iter()
             .flatten()
@@ -146,9 +161,10 @@ impl Guard {
     }
 
     /// When a connection without a stream must go: the head of its next request is late, or none comes.
-    fn idle_deadline(&mut self, view: View) -> Option<Instant> {
+    fn idle_deadline(&mut self, view: View, cx: &Context<'_>) -> Option<Instant> {
         if self.link.open_streams() > 0 {
             (self.quiet, self.head_since, self.has_served) = (None, None, true);
+            self.place = None;
             return None;
         }
         let now = Instant::now();
@@ -156,7 +172,11 @@ impl Guard {
         let is_head = view.read_bytes > bytes && !self.link.is_http2;
         if is_head || !self.has_served {
             let since = *self.head_since.get_or_insert(now);
+            self.place = None;
             return Some(since + self.timeouts.header);
+        }
+        if !self.is_stopping {
+            self.place.get_or_insert_with(|| self.idle.enter(cx));
         }
         Some(since + self.timeouts.idle)
     }

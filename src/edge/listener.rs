@@ -1,8 +1,11 @@
 //! Where do connections come from?
 
-use std::{io, rc::Rc, sync::Arc, time::Duration};
+use std::{io, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
@@ -15,6 +18,7 @@ use super::{
 };
 use crate::{
     error::is_exhausted,
+    limits::ConnectionPlace,
     proxy::Proxy,
     telemetry::metrics::{
         Metrics,
@@ -24,6 +28,9 @@ use crate::{
 
 /// How long to wait when no connection can be accepted, for lack of descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long to wait for a dismissed connection's place before another one is dismissed: longer than one lingers.
+const ROOM_PAUSE: Duration = Duration::from_secs(3);
 
 /// A listener whose sockets are open, one for each worker. Dropped, it accepts nothing any more.
 pub struct Bound {
@@ -193,7 +200,7 @@ impl WorkerListener {
             let watch = proxy.drain.watch();
             let offer = Arc::clone(&self.offer.borrow());
             // Only now: a place held while nothing comes would be missing where something does.
-            let Some(place) = proxy.limits.connection(&offer.connections).await else {
+            let Some(place) = find_place(&proxy, &offer).await else {
                 return Ok(());
             };
             let incoming = Incoming {
@@ -206,5 +213,21 @@ impl WorkerListener {
             };
             tokio::task::spawn_local(incoming.serve(io, watch));
         }
+    }
+}
+
+/// Waits for a newcomer's place. Where the process has none left, the connections go that have been idle for longest:
+/// of this worker, or else of the others. `None` where the listener takes no more.
+async fn find_place(proxy: &Proxy, offer: &Offer) -> Option<ConnectionPlace> {
+    let mut place = pin!(proxy.limits.connection(&offer.connections));
+    let mut pause = Duration::ZERO;
+    loop {
+        if let Ok(place) = timeout(pause, &mut place).await {
+            return place;
+        }
+        if proxy.limits.is_crowded() && !proxy.idle.dismiss() {
+            proxy.limits.want_room();
+        }
+        pause = ROOM_PAUSE;
     }
 }

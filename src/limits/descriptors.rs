@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Notify, Semaphore, SemaphorePermit},
     time::Instant,
 };
 use tracing::{info, warn};
@@ -32,6 +32,8 @@ pub(super) struct Descriptors {
     places: Arc<Places>,
     bound: Mutex<Bound>,
     crowd: Mutex<Crowd>,
+    /// Tells that somebody wants an idle connection's place.
+    pub(super) room: Notify,
 }
 
 /// The places for connections: as many as the bound says, less those that are taken.
@@ -82,6 +84,7 @@ impl Default for Descriptors {
                 allowed: None,
             }),
             crowd: Mutex::default(),
+            room: Notify::new(),
         }
     }
 }

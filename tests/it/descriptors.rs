@@ -19,6 +19,7 @@ use crate::{
         client::Client,
         client2::Client2,
         process::{Process, WEIR},
+        proxied_at, soon,
     },
 };
 
@@ -171,6 +172,82 @@ async fn the_most_connections_are_told_and_follow_a_reload() {
         (files / 4..=files / 2).contains(&most),
         "{most} with {files} files"
     );
+}
+
+/// A proxy that takes so few connections, with so many workers.
+async fn full_at(connections: usize, threads: usize) -> (Backend, Weir) {
+    let process = format!("threads = {threads}\ndrain = \"1s\"\nconnections = {connections}");
+    proxied_at("", &process).await
+}
+
+/// Has a client's whole request answered; its connection is idle then.
+async fn serve_once(client: &mut Client, backend: &Backend) {
+    let answer = async {
+        let mut connection = backend.stream(NDJSON).await;
+        connection.chunk("1\n").await;
+        connection.end().await;
+    };
+    let read = async {
+        assert_eq!(client.head().await.status, 200);
+        assert_eq!(client.chunks_to_end().await, "data: 1\n\n");
+    };
+    tokio::join!(answer, read);
+}
+
+#[tokio::test]
+async fn the_connection_that_is_idle_for_longest_goes_for_a_newcomer() {
+    let (backend, weir) = full_at(3, 1).await;
+    let mut open = Client::get(weir.address(), "/", "").await;
+    let mut open_upstream = backend.stream(NDJSON).await;
+    open.head().await;
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::get(weir.address(), "/", "").await;
+        serve_once(&mut client, &backend).await;
+        idle.push(client);
+    }
+    let mut newcomer = Client::get(weir.address(), "/", "").await;
+    let mut longest = idle.remove(0);
+    let leave = async move { assert_eq!(longest.rest().await, "", "closed") };
+    tokio::join!(leave, serve_once(&mut newcomer, &backend));
+    // The other one has its place still, and the open stream is none of theirs.
+    idle[0].send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    serve_once(&mut idle[0], &backend).await;
+    open_upstream.chunk("2\n").await;
+    assert_eq!(open.chunk().await.as_deref(), Some("data: 2\n\n"));
+}
+
+/// A newcomer's worker may have no idle connection itself.
+#[tokio::test]
+async fn idle_connections_of_other_workers_go_for_a_newcomer_too() {
+    // Which worker a connection comes to is the kernel's choice: eight times all the same is unlikely.
+    for _ in 0..8 {
+        let (backend, weir) = full_at(1, 2).await;
+        let mut idle = Client::get(weir.address(), "/", "").await;
+        serve_once(&mut idle, &backend).await;
+        let mut newcomer = Client::get(weir.address(), "/", "").await;
+        let leave = async move { assert_eq!(idle.rest().await, "", "closed") };
+        tokio::join!(leave, serve_once(&mut newcomer, &backend));
+    }
+}
+
+#[tokio::test]
+async fn an_idle_http2_connection_goes_for_a_newcomer() {
+    let (backend, weir) = full_at(1, 1).await;
+    let client = Client2::connect(weir.address()).await;
+    for _ in 0..2 {
+        let answer = async {
+            let mut connection = backend.stream(NDJSON).await;
+            connection.chunk("1\n").await;
+            connection.end().await;
+        };
+        let ((), response) = tokio::join!(answer, async { client.get("/").await.rest().await });
+        assert_eq!(response, ("data: 1\n\n".to_owned(), None));
+    }
+    let mut newcomer = Client::get(weir.address(), "/", "").await;
+    serve_once(&mut newcomer, &backend).await;
+    let gone = soon("the connection's end", client.sender().ready()).await;
+    assert!(gone.is_err(), "it was told to go");
 }
 
 /// Whoever writes numbers down learns which of them this machine does not allow.
