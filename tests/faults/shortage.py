@@ -62,12 +62,13 @@ async def serves(proxy) -> bool:
 DESCRIPTORS = Fault(
     "descriptors", "no more descriptors",
     f"{CROWD} clients come to a proxy that may open {FILES} files",
-    f"`prlimit --nofile={FILES}`; nginx has that for each of its two workers; HAProxy needs a `maxconn` that fits",
+    f"`prlimit --nofile={FILES}`; nginx has that for each of its two workers; HAProxy needs a `maxconn` that fits, "
+    "Weir derives as much",
     (
         Row("streams", "streams open before", must=at_least(20)),
         Row("harmed", "of these harmed", must=none, better="less", brief="open streams harmed"),
-        Row("served", "of the crowd served", must=at_least(1)),
-        Row("refused", "of the crowd answered with an error, or closed unanswered", better="less",
+        Row("served", "of the crowd served", must=at_least(FILES // 6)),
+        Row("refused", "of the crowd answered with an error, or closed unanswered", must=none, better="less",
             brief="newcomers refused, of 800"),
         Row("statuses", "with the status"),
         Row("waiting", "of the crowd left waiting"),
