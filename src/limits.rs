@@ -194,6 +194,16 @@ impl Limits {
         self.descriptors.room.notified().await;
     }
 
+    /// Asks every worker for the descriptors of connections that nothing goes over, as one is missing.
+    pub fn want_descriptors(&self) {
+        self.descriptors.shortage.notify_waiters();
+    }
+
+    /// Waits until somebody misses a descriptor.
+    pub async fn descriptors_wanted(&self) {
+        self.descriptors.shortage.notified().await;
+    }
+
     /// Whether connections wait to come in, so that who has been served had better go.
     #[must_use]
     pub fn is_crowded(&self) -> bool {

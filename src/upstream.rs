@@ -51,7 +51,7 @@ pub use self::{
     shared::{Members, Shared},
 };
 use self::{endpoint::Endpoint, key::Key, source::Scratch};
-use crate::balance;
+use crate::{balance, limits::Limits};
 
 /// One worker's view of an upstream.
 pub struct Upstream {
@@ -62,16 +62,23 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Makes one worker's view; `scratch` is what the worker reads into. Where `before` is the worker's view
+    /// Makes one worker's view; `scratch` is what the worker reads into, and `limits` are told where a connection
+    /// finds no descriptor. Where `before` is the worker's view
     /// of the same upstream under earlier settings, connections that would be made just the same are kept.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, scratch: Scratch, before: Option<&Self>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        scratch: Scratch,
+        limits: Arc<Limits>,
+        before: Option<&Self>,
+    ) -> Self {
         let before = before.filter(|before| before.shared.connects_like(&shared));
         let before = before.map(|before| before.view.borrow());
         Self {
             view: RefCell::new(View::of(shared.members(), before.as_deref())),
             connector: Connector::new(&shared.settings, shared.trust.as_ref())
-                .counting(Arc::clone(&shared.metrics)),
+                .counting(Arc::clone(&shared.metrics))
+                .within(limits),
             // Polls are sent while their stream has been lent the worker's.
             scratch: match shared.settings.bridge {
                 Some(Bridge::Poll(_)) => Scratch::default(),
@@ -107,6 +114,13 @@ impl Upstream {
     pub fn sweep(&self, cx: &mut Context<'_>, now: Instant) {
         for endpoint in self.endpoints().iter() {
             endpoint.sweep(cx, now);
+        }
+    }
+
+    /// Closes the connections that wait for a request, as their descriptors are needed.
+    pub fn let_go(&self) {
+        for endpoint in self.endpoints().iter() {
+            endpoint.http1.clear();
         }
     }
 

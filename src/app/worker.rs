@@ -65,7 +65,7 @@ impl Worker {
     async fn work(mut self) {
         let drain = Rc::new(Drain::default());
         let buffers: Rc<Buffers> = Rc::default();
-        let serving = view(&self.first.generation, &buffers, None);
+        let serving = view(&self.first.generation, &buffers, &self.limits, None);
         let proxy = Rc::new(Proxy {
             serving: RefCell::new(Rc::new(serving)),
             drain: Rc::clone(&drain),
@@ -103,7 +103,8 @@ impl Worker {
                     }
                     lookups = look_up(self.is_first, &update.generation);
                     let before = Rc::clone(&proxy.serving.borrow());
-                    let serving = view(&update.generation, &proxy.buffers, Some(&before));
+                    let (buffers, limits) = (&proxy.buffers, &proxy.limits);
+                    let serving = view(&update.generation, buffers, limits, Some(&before));
                     proxy.serving.replace(Rc::new(serving));
                     accept(update.opened, &proxy);
                 }
@@ -121,17 +122,19 @@ impl Worker {
 
 /// The worker's view of a generation; of upstreams that are the same it keeps the view that it has, and of
 /// those that connect in the same way the connections.
-fn view(generation: &Generation, buffers: &Buffers, before: Option<&Serving>) -> Serving {
+fn view(
+    generation: &Generation,
+    buffers: &Buffers,
+    limits: &Arc<Limits>,
+    before: Option<&Serving>,
+) -> Serving {
     let upstreams = generation.upstreams.iter().map(|shared| {
         let before = before.and_then(|before| before.upstreams.get(shared.name()));
         let same = before.filter(|before| before.is_of(shared));
         let upstream = same.cloned().unwrap_or_else(|| {
             let (shared, scratch) = (Arc::clone(shared), buffers.scratch.clone());
-            Rc::new(Upstream::new(
-                shared,
-                scratch,
-                before.map(|before| &**before),
-            ))
+            let before = before.map(|before| &**before);
+            Rc::new(Upstream::new(shared, scratch, Arc::clone(limits), before))
         });
         (upstream.name().to_owned(), upstream)
     });
@@ -176,11 +179,20 @@ fn look_up(is_first: bool, generation: &Generation) -> JoinSet<()> {
     lookups
 }
 
-/// Dismisses an idle connection each time that another worker, which has none, wants room for a newcomer.
+/// Dismisses a client's idle connection each time that a worker which has none wants room for a newcomer, and lets
+/// go of those to endpoints when a stream finds no descriptor for its own.
 async fn make_room(proxy: Rc<Proxy>) {
     loop {
-        proxy.limits.room_wanted().await;
-        proxy.idle.dismiss();
+        tokio::select! {
+            () = proxy.limits.room_wanted() => {
+                proxy.idle.dismiss();
+            }
+            () = proxy.limits.descriptors_wanted() => {
+                for upstream in proxy.serving.borrow().upstreams.values() {
+                    upstream.let_go();
+                }
+            }
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Descriptors {
     crowd: Mutex<Crowd>,
     /// Tells that somebody wants an idle connection's place.
     pub(super) room: Notify,
+    /// Tells that somebody misses a descriptor.
+    pub(super) shortage: Notify,
 }
 
 /// The places for connections: as many as the bound says, less those that are taken.
@@ -85,6 +87,7 @@ impl Default for Descriptors {
             }),
             crowd: Mutex::default(),
             room: Notify::new(),
+            shortage: Notify::new(),
         }
     }
 }

@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     error::{Kind, Refusal, is_exhausted},
+    limits::Limits,
     telemetry::metrics::upstream::UpstreamMetrics,
 };
 
@@ -138,6 +139,8 @@ pub(crate) struct Connector {
     limit: Duration,
     /// Where connections are counted, if anywhere.
     metrics: Option<Arc<UpstreamMetrics>>,
+    /// Who is told where a descriptor is missing, if anybody.
+    limits: Option<Arc<Limits>>,
 }
 
 #[derive(Clone)]
@@ -158,12 +161,19 @@ impl Connector {
             http: settings.http,
             limit: settings.connect_timeout,
             metrics: None,
+            limits: None,
         }
     }
 
     /// The same, with its connections counted.
     pub(super) fn counting(mut self, metrics: Arc<UpstreamMetrics>) -> Self {
         self.metrics = Some(metrics);
+        self
+    }
+
+    /// The same, which tells where a descriptor is missing.
+    pub(super) fn within(mut self, limits: Arc<Limits>) -> Self {
+        self.limits = Some(limits);
         self
     }
 
@@ -192,6 +202,9 @@ impl Connector {
                 match connected.await {
                     Err(error) if error.is_ours() => {
                         debug!(%error, "A stream waits for a descriptor or a port.");
+                        self.limits
+                            .iter()
+                            .for_each(|limits| limits.want_descriptors());
                         shortage.set(Some(error));
                     }
                     connected => return connected,

@@ -150,6 +150,50 @@ async fn a_stream_that_finds_no_descriptor_in_time_is_told_when_to_come_again() 
     serving.abort();
 }
 
+/// Connections that are kept to some endpoints after a crowd are missing where the streams of others begin.
+#[tokio::test]
+async fn kept_connections_go_when_a_descriptor_is_missing() {
+    const CLIENTS: usize = 40;
+    let first = Backend::bind().await;
+    let (mut backends, mut others) = (Vec::new(), String::new());
+    for name in ["second", "third"] {
+        let backend = Backend::bind().await;
+        let endpoint = backend.endpoint();
+        write!(
+            others,
+            "\n[upstream.{name}]\nendpoints = [\"{endpoint}\"]\n[[route]]\nname = \"{name}\"\npath = \"/{name}\"\n\
+             upstream = \"{name}\"\n"
+        )
+        .unwrap();
+        backends.push((name, backend));
+    }
+    let ((weir, address), _directory) = short(&first, &others);
+    backends.insert(0, ("first", first));
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(Client::connect(&address).await);
+    }
+    // Each client has two descriptors of 160 at first, then three, and then there is no fourth one for all.
+    let mut kept: Vec<Connection> = Vec::new();
+    for (name, backend) in &backends {
+        let mut streams = Vec::new();
+        for client in &mut clients {
+            let request = format!("GET /{name} HTTP/1.1\r\nHost: test\r\n\r\n");
+            client.send(request).await;
+            let mut connection = backend.stream(NDJSON).await;
+            connection.chunk("1\n").await;
+            assert_eq!(client.head().await.status, 200);
+            streams.push(connection);
+        }
+        for (client, mut connection) in clients.iter_mut().zip(streams) {
+            connection.end().await;
+            assert_eq!(client.chunks_to_end().await, "data: 1\n\n");
+            kept.push(connection);
+        }
+    }
+    until_said(weir, "waits for a descriptor").await;
+}
+
 #[tokio::test]
 async fn the_most_connections_are_told_and_follow_a_reload() {
     let backend = Backend::bind().await;

@@ -59,6 +59,11 @@ impl Pool {
         }
     }
 
+    /// Closes all that is idle.
+    pub(crate) fn clear(&self) {
+        self.idle.take();
+    }
+
     /// Closes what has been idle for too long and what the endpoint has closed.
     pub(crate) fn sweep(&self, cx: &mut Context<'_>, now: Instant) {
         self.idle.borrow_mut().retain_mut(|idle| {
