@@ -264,7 +264,7 @@ async fn the_connection_that_is_idle_for_longest_goes_for_a_newcomer() {
 /// A newcomer's worker may have no idle connection itself.
 #[tokio::test]
 async fn idle_connections_of_other_workers_go_for_a_newcomer_too() {
-    // Which worker a connection comes to is the kernel's choice: eight times all the same is unlikely.
+    // Which worker a connection comes to is the kernel's choice; eight times the same one is unlikely.
     for _ in 0..8 {
         let (backend, weir) = full_at(1, 2).await;
         let mut idle = Client::get(weir.address(), "/", "").await;
