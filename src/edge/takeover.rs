@@ -34,10 +34,13 @@ use crate::{
 };
 
 /// How much is gathered for a stream's first write, if as much is ready, in bytes. It doubles while the
-/// client takes all at once, and halves when it does not: who does not read is held little.
+/// client takes all at once, and halves when it does not.
 const TURN_BYTES_MIN: usize = 16 * 1024;
 /// The most that is gathered for one write, in bytes, if the route allows as much.
 const TURN_BYTES_MAX: usize = 256 * 1024;
+/// How many times as much the client must have taken without a pause before that doubles: the kernel takes
+/// the first bytes for a client that does not read, and of what it does not take any more little is to be held.
+const TURNS_PROVEN: u64 = 16;
 /// How many writes a stream may make in a row before others have their turn.
 const TURNS_MAX: usize = 4;
 
@@ -78,6 +81,8 @@ pub(super) struct Takeover {
     sent_bytes: usize,
     /// How much is gathered for the next write.
     turn_bytes: usize,
+    /// How much the client has taken since it last did not take all.
+    taken_bytes: u64,
     is_begun: bool,
     /// Whether the socket may still hold bytes that it took (TLS).
     is_unflushed: bool,
@@ -138,6 +143,7 @@ impl Takeover {
             unsent: taken.head,
             sent_bytes: 0,
             turn_bytes: TURN_BYTES_MIN,
+            taken_bytes: 0,
             is_begun: false,
             is_unflushed: false,
             outcome: None,
@@ -166,6 +172,7 @@ impl Takeover {
             } = &mut *connection;
             let (gathered, sent) = proxy.buffers.output.with(|out| {
                 let gathered = self.gather(cx, &proxy.buffers.scratch, out);
+                self.taken_bytes += out.len() as u64;
                 (gathered, self.send(cx, transport, out))
             });
             if sent.is_err() {
@@ -173,9 +180,10 @@ impl Takeover {
             }
             if self.is_unsent() {
                 self.turn_bytes = TURN_BYTES_MIN.max(self.turn_bytes / 2);
+                self.taken_bytes = 0;
             } else if gathered.is_pending() {
                 return poll_gone(cx, transport).map(Done::End);
-            } else {
+            } else if self.taken_bytes >= TURNS_PROVEN * self.turn_bytes as u64 {
                 self.turn_bytes = TURN_BYTES_MAX.min(self.turn_bytes * 2);
             }
         }
