@@ -12,7 +12,7 @@ use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit},
     time::Instant,
 };
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::lock;
 
@@ -100,7 +100,7 @@ impl Descriptors {
         let mut bound = lock(&self.bound);
         bound.allowed = Some(allowed);
         self.renew(&mut bound);
-        info!(
+        debug!(
             connections = bound.places,
             allowed,
             files_max,
