@@ -1,4 +1,6 @@
 //! When is a task woken although nothing comes?
+//!
+//! Open streams, of which there are many, share one set of times a worker instead: [`crate::drain::Watch::poll_until`].
 
 use std::{
     future::Future as _,

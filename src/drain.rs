@@ -1,8 +1,8 @@
-//! How does everyone learn that we stop?
+//! How does everyone learn that we stop, or that its time has come?
 //!
 //! A [`Drain`] belongs to one worker thread. Streams and connections hold a [`Watch`] each: a place
-//! in a list of wakers, so that a silent stream pays 24 bytes for it and nothing per event. At that place it is
-//! woken when its time has come, too.
+//! in a list of wakers, so that a silent stream pays 24 bytes for it and nothing per event. At that place it
+//! is woken, too, when a time comes that it has set.
 
 mod alarms;
 

@@ -87,7 +87,7 @@ pub(super) struct Takeover {
     /// Whether the socket may still hold bytes that it took (TLS).
     is_unflushed: bool,
     outcome: Option<Outcome>,
-    /// When a cut that only a reset can tell is told.
+    /// When a cut is told.
     cut_at: Option<Instant>,
     alarm: Alarm,
 }
@@ -295,16 +295,22 @@ impl Takeover {
         cx: &mut Context<'_>,
         transport: &Transport,
     ) -> Poll<Done> {
-        if outcome == Outcome::Whole && self.message.keeps_alive() {
-            return Poll::Ready(Done::Next);
+        if outcome == Outcome::Whole {
+            return Poll::Ready(if self.message.keeps_alive() {
+                Done::Next
+            } else {
+                Done::End(End::Protocol)
+            });
         }
-        if outcome == Outcome::Whole || !self.message.ends_by_close() {
-            return Poll::Ready(Done::End(End::Protocol));
-        }
-        // Only a reset can tell, and it must not overtake the last words.
+        // Neither a reset nor the missing last chunk must overtake the last words.
         let until = *self.cut_at.get_or_insert_with(|| Instant::now() + GRACE);
         if self.alarm.poll_until(until, cx).is_ready() {
-            return Poll::Ready(Done::End(End::Cut));
+            // Where the close is the end of a body, only a reset can tell.
+            return Poll::Ready(Done::End(if self.message.ends_by_close() {
+                End::Cut
+            } else {
+                End::Protocol
+            }));
         }
         poll_gone(cx, transport).map(Done::End)
     }

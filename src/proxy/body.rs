@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// How long a cut waits once the last words are on the wire: clients (Chromium for one) throw away what
-/// they have received and not yet looked at when a reset comes. A client that closes ends the wait.
+/// they have received and not yet looked at when a reset comes, or the end of a message that is not whole. A client
+/// that closes ends the wait.
 pub const GRACE: Duration = Duration::from_secs(1);
 
 /// How much is given to hyper at first, in bytes: it is buffered whole, beyond the client's window. It

@@ -1,6 +1,7 @@
 //! Does an HTTP/1 connection carry streams and other requests in any order?
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::support::{
     NDJSON, Weir,
@@ -169,4 +170,23 @@ async fn a_body_longer_than_every_buffer_comes_whole_to_a_slow_reader() {
     let expected: Vec<String> = (0..200_000).map(event).collect();
     assert!(body == expected.concat(), "{} bytes", body.len());
     sending.await.unwrap();
+}
+
+/// Chromium throws away what it has received and not yet looked at when a message ends incomplete: it had not looked
+/// at a `stream-error` on a busy machine.
+#[tokio::test]
+async fn a_cut_leaves_the_client_a_second_for_the_last_words() {
+    let (backend, weir) = proxied("").await;
+    let mut client = Client::get(weir.address(), "/", "").await;
+    let mut upstream = backend.stream(NDJSON).await;
+    upstream.chunk("1\n").await;
+    assert_eq!(client.head().await.status, 200);
+    assert_eq!(client.chunk().await.as_deref(), Some("data: 1\n\n"));
+    drop(upstream);
+    let told = client.chunks_until("upstream_truncated").await;
+    let told_at = Instant::now();
+    assert!(told.contains("event: stream-error\n"), "{told}");
+    assert_eq!(client.rest().await, "", "no last chunk");
+    let seconds = told_at.elapsed().as_secs_f64();
+    assert!(seconds > 0.9, "closed after {seconds} s");
 }
