@@ -3,6 +3,7 @@
 //! Read [`Proxy::handle`] from top to bottom: that is the order of events.
 
 mod admission;
+mod asking;
 pub mod body;
 mod bridge;
 mod coding;
@@ -22,16 +23,16 @@ mod timers;
 mod tunnel;
 
 use std::{
-    cell::RefCell, collections::HashMap, convert::Infallible, future::Future, pin::Pin, rc::Rc,
-    sync::Arc, time::Duration,
+    cell::RefCell, collections::HashMap, convert::Infallible, future::Future, rc::Rc, sync::Arc,
 };
 
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header, response};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::body::Incoming;
 use ipnet::IpNet;
 use tokio::time::Instant;
 
 use self::{
+    asking::{Answer, Asking, Outcome, send, upgrade},
     body::{Buffers, ResponseBody},
     conversion::{Conversion, any_framing, open_late, plain},
     ending::{Ending, Fault},
@@ -52,10 +53,7 @@ use crate::{
     },
     telemetry::traces::Tracer,
     transcode::compress::{Coding, Press},
-    upstream::{
-        Reply, UpgradeReply, Upstream,
-        upload::{Upload, UploadWatch},
-    },
+    upstream::{Reply, Upstream, upload::UploadWatch},
 };
 
 /// One worker's proxy: everything that requests are answered with.
@@ -97,45 +95,40 @@ struct Exchange {
     upload: Rc<UploadWatch>,
 }
 
-/// A reply on its way, within the route's time limit.
-type Answer = Pin<Box<dyn Future<Output = Result<Reply, Refusal>>>>;
-
-/// What came of asking the upstream.
-enum Outcome {
-    /// It answered.
-    Reply(Exchange, Reply),
-    /// It has not answered, and the route's patience is over: the client gets its head now.
-    Silence(Exchange, Chosen, Answer),
-    /// It turned the connection into a tunnel.
-    Tunnel(Exchange, OnUpgrade, tunnel::Switched),
-}
-
 impl Proxy {
     /// Answers one request. `trusted` are the proxies whose word counts on who asks, where the peer's does.
     ///
     /// # Errors
     /// Never: every fault becomes a response.
-    pub async fn handle(
+    pub fn handle(
         self: Rc<Self>,
         mut request: Request<Incoming>,
         link: Rc<StreamLink>,
-        trusted: Arc<[IpNet]>,
-    ) -> Result<Response<ResponseBody>, Infallible> {
-        let client = admission::client(request.headers(), &link.connection.peer, &trusted);
+        trusted: &[IpNet],
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
+        let client = admission::client(request.headers(), &link.connection.peer, trusted);
         let mut record = request::record(&request, client, Instant::now(), &self.streams);
         let tracer = self.serving.borrow().tracer.clone();
         record.trace = tracer.and_then(|tracer| tracer.begin(request.headers_mut()));
-        Ok(match self.ask(request, link, &mut record).await {
-            Ok(Outcome::Reply(exchange, reply)) => self.respond(&exchange, reply, record),
-            Ok(Outcome::Silence(exchange, chosen, answer)) => {
-                self.commit(&exchange, chosen, answer, record)
-            }
-            Ok(Outcome::Tunnel(exchange, client, reply)) => {
-                let (link, watch) = (exchange.link, self.drain.watch());
-                tunnel::open(client, reply, record, watch, link)
-            }
-            Err(refusal) => refuse(&refusal, record),
-        })
+        // What waits for the reply is small: the request is on its way by then.
+        let asked = self.ask(request, link, &mut record);
+        async move {
+            let (exchange, asked) = match asked {
+                Ok(asked) => asked,
+                Err(refusal) => return Ok(refuse(&refusal, record)),
+            };
+            Ok(match asked.outcome().await {
+                Ok(Outcome::Reply(reply)) => self.respond(&exchange, reply, record),
+                Ok(Outcome::Silence(chosen, answer)) => {
+                    self.commit(&exchange, chosen, answer, record)
+                }
+                Ok(Outcome::Tunnel(client, reply)) => {
+                    let (link, watch) = (exchange.link, self.drain.watch());
+                    tunnel::open(client, reply, record, watch, link)
+                }
+                Err(refusal) => refuse(&refusal, record),
+            })
+        }
     }
 
     /// Answers a request that breaks the rules of the listener, which trusts these proxies.
@@ -151,12 +144,13 @@ impl Proxy {
         refuse(refusal, record)
     }
 
-    async fn ask(
+    /// Sends the request on its way, if it may go.
+    fn ask(
         &self,
         mut request: Request<Incoming>,
         link: Rc<StreamLink>,
         record: &mut Record,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<(Exchange, Asking), Refusal> {
         let host = request::check(&request)?;
         let (route, upstream) = self.find(&request, &host)?;
         record.set_route(Arc::clone(&route));
@@ -184,24 +178,23 @@ impl Proxy {
         let policy = &exchange.route.policy;
         if let (Some(protocol), Some(client)) = (protocol, client) {
             headers::upgrade_to(request.headers_mut(), protocol);
-            return upgrade(exchange, upstream, request, client).await;
+            let answer = upgrade(upstream, request, policy.timeouts.first_byte);
+            return Ok((exchange, Asking::Upgrade(answer, client)));
         }
         if exchange.wants.expects_conversion(policy) {
             headers::ask_for_stream(request.headers_mut());
         }
         let bridge = bridge::of(&upstream, &request, &exchange.wants, policy)?;
         let patience = bridge::patience(bridge.as_ref(), policy).zip(exchange.wants.output(policy));
-        let mut answer = match &bridge {
+        let answer = match &bridge {
             Some(bridge) => bridge::answer(bridge, upstream, request, &exchange),
             None => send(upstream, request, policy.timeouts.first_byte),
         };
-        let Some((patience, chosen)) = patience else {
-            return Ok(Outcome::Reply(exchange, answer.await?));
+        let asking = match patience {
+            None => Asking::Plain(answer),
+            Some((patience, chosen)) => Asking::Patient(answer, patience, chosen),
         };
-        match tokio::time::timeout(patience, &mut answer).await {
-            Ok(reply) => Ok(Outcome::Reply(exchange, reply?)),
-            Err(_) => Ok(Outcome::Silence(exchange, chosen, answer)),
-        }
+        Ok((exchange, asking))
     }
 
     fn find(
@@ -353,64 +346,6 @@ impl Exchange {
         }
         Response::from_parts(head, body)
     }
-}
-
-fn send(upstream: Rc<Upstream>, request: Request<Upload>, limit: Duration) -> Answer {
-    let upload = request.body().watch();
-    let reply = async move { upstream.send(request).await };
-    Box::pin(within_first_byte(limit, upload, reply))
-}
-
-async fn upgrade(
-    exchange: Exchange,
-    upstream: Rc<Upstream>,
-    request: Request<Upload>,
-    client: OnUpgrade,
-) -> Result<Outcome, Refusal> {
-    let upload = request.body().watch();
-    let limit = exchange.route.policy.timeouts.first_byte;
-    let asked = upstream.send_upgrade(request);
-    let reply = within_first_byte(limit, upload, asked).await?;
-    Ok(match reply {
-        UpgradeReply::Switched { head, io, lease } => {
-            let switched = tunnel::Switched { head, io, lease };
-            Outcome::Tunnel(exchange, client, switched)
-        }
-        UpgradeReply::Refused(reply) => Outcome::Reply(exchange, reply),
-    })
-}
-
-/// Waits for a reply's head, for at most `limit` since the request's body last moved.
-async fn within_first_byte<T>(
-    limit: Duration,
-    upload: Rc<UploadWatch>,
-    reply: impl Future<Output = Result<T, Refusal>>,
-) -> Result<T, Refusal> {
-    let mut reply = std::pin::pin!(reply);
-    loop {
-        let deadline = upload.moved_at() + limit;
-        if let Ok(reply) = tokio::time::timeout_at(deadline, &mut reply).await {
-            return reply.map_err(|refusal| blame(refusal, &upload));
-        }
-        if upload.moved_at() + limit <= Instant::now() {
-            upload.give_up();
-            let limit = humantime::format_duration(limit);
-            let detail = format!("the upstream did not answer within {limit}");
-            return Err(Refusal::new(Kind::FirstByteTimeout, detail));
-        }
-    }
-}
-
-/// The refusal, but where the client's own body broke that.
-fn blame(refusal: Refusal, upload: &UploadWatch) -> Refusal {
-    if upload.is_too_large() {
-        return admission::body_too_large();
-    }
-    if upload.is_broken() {
-        let detail = "the request's body is malformed, or ended before its end";
-        return Refusal::new(Kind::BadRequest, detail);
-    }
-    refusal
 }
 
 fn refuse(refusal: &Refusal, mut record: Record) -> Response<ResponseBody> {

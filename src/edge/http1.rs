@@ -89,14 +89,15 @@ async fn drive(guard: &mut Guard, of: &Connection) -> Done {
     let desk: Rc<Desk> = Rc::default();
     let service = {
         let (desk, link, proxy) = (Rc::clone(&desk), Rc::clone(&of.link), Rc::clone(&of.proxy));
-        let trusted = Arc::clone(&of.settings.trusted_proxies);
+        let settings = Arc::clone(&of.settings);
         service_fn(move |request: Request<Incoming>| {
             let stream = StreamLink::new(Rc::clone(&link));
             desk.newest.replace(Rc::downgrade(&stream));
             let terms = Terms::of(&request);
-            let handled = Rc::clone(&proxy).handle(request, stream, Arc::clone(&trusted));
-            let handled = answer(handled, terms, Rc::clone(&desk), Rc::clone(&proxy));
-            Box::pin(handled) as Pin<Box<dyn Future<Output = _>>>
+            let handled = Rc::clone(&proxy).handle(request, stream, &settings.trusted_proxies);
+            let (desk, proxy) = (Rc::clone(&desk), Rc::clone(&proxy));
+            Box::pin(async move { answer(handled.await?, terms, &desk, &proxy).await })
+                as Pin<Box<dyn Future<Output = _>>>
         })
     };
     let mut connection = http1::Builder::new()
@@ -160,12 +161,12 @@ async fn drive(guard: &mut Guard, of: &Connection) -> Done {
 
 /// Answers as the proxy does; a stream's response is put on the desk, and hyper gets none.
 async fn answer(
-    handled: impl Future<Output = Result<Response<ResponseBody>, Infallible>>,
+    response: Response<ResponseBody>,
     terms: Terms,
-    desk: Rc<Desk>,
-    proxy: Rc<Proxy>,
+    desk: &Desk,
+    proxy: &Proxy,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let (mut head, body) = handled.await?.into_parts();
+    let (mut head, body) = response.into_parts();
     let is_crowded = proxy.limits.is_crowded();
     match body.into_relay() {
         Ok(relay) => {

@@ -1,10 +1,14 @@
 //! Which requests go over a bridge, where their upstream does not stream?
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Method, Request};
 
-use super::{Answer, Exchange, negotiate::Wants, within_first_byte};
+use super::{
+    Exchange,
+    asking::{Answer, within_first_byte},
+    negotiate::Wants,
+};
 use crate::{
     error::{Kind, Refusal},
     route::{Policy, To},
@@ -55,7 +59,7 @@ pub(super) fn of(
 pub(super) fn answer(
     bridge: &Bridge,
     upstream: Rc<Upstream>,
-    request: Request<Upload>,
+    request: Box<Request<Upload>>,
     exchange: &Exchange,
 ) -> Answer {
     let upload = request.body().watch();
@@ -65,21 +69,20 @@ pub(super) fn answer(
         Bridge::WebSocket(settings) => {
             let settings = Arc::clone(settings);
             let limit = policy.timeouts.first_byte;
-            let reply = async move {
-                upstream
-                    .open_websocket(request, &settings, record_bytes_max)
-                    .await
-            };
-            Box::pin(within_first_byte(limit, upload, reply))
+            Box::pin(async move {
+                let reply = upstream.open_websocket(request, &settings, record_bytes_max);
+                within_first_byte(limit, &upload, pin!(reply)).await
+            })
         }
         Bridge::Poll(settings) => {
             let polls = Polls::new(request, settings, &upstream);
-            let reply = async move {
-                let first = upstream.send(polls.request()).await?;
-                Ok(polls.stream(first, record_bytes_max))
-            };
             // To hold it back is what a long poll is for.
-            Box::pin(within_first_byte(policy.timeouts.idle, upload, reply))
+            let limit = policy.timeouts.idle;
+            Box::pin(async move {
+                let first = pin!(upstream.send(polls.request()));
+                let first = within_first_byte(limit, &upload, first).await?;
+                Ok(polls.stream(first, record_bytes_max))
+            })
         }
     }
 }

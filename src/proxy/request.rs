@@ -105,7 +105,7 @@ pub(super) fn to_upstream(
     policy: &Policy,
     peer: &Peer,
     host: &str,
-) -> Result<Request<Upload>, Refusal> {
+) -> Result<Box<Request<Upload>>, Refusal> {
     let (head, body) = request.into_parts();
     let root = PathAndQuery::from_static("/");
     let target = policy
@@ -113,7 +113,8 @@ pub(super) fn to_upstream(
         .apply(head.uri.path_and_query().unwrap_or(&root))
         .ok_or_else(|| Refusal::new(Kind::NoRoute, "no route takes this path"))?;
     let upload = Upload::new(body, Instant::now()).at_most(policy.limits.body_bytes_max);
-    let mut upstream = Request::new(upload);
+    // Boxed, for it is moved through many hands.
+    let mut upstream = Box::new(Request::new(upload));
     *upstream.method_mut() = head.method;
     *upstream.uri_mut() = Uri::from(target);
     *upstream.headers_mut() = head.headers;

@@ -31,7 +31,7 @@ impl Upstream {
     ///
     /// # Errors
     /// No endpoint answered; the refusal says why the last one did not.
-    pub async fn send(&self, mut request: Request<Upload>) -> Result<Reply, Refusal> {
+    pub async fn send(&self, mut request: Box<Request<Upload>>) -> Result<Reply, Refusal> {
         self.shared.retries.begin();
         let mut course = Course::new(Choice::new(&request));
         let Some(mut lease) = course.choice.lease(self).await? else {
@@ -53,7 +53,11 @@ impl Upstream {
     }
 
     /// Sends the request to one endpoint.
-    async fn attempt(&self, lease: Lease, request: Request<Upload>) -> Result<Reply, Box<Failed>> {
+    async fn attempt(
+        &self,
+        lease: Lease,
+        request: Box<Request<Upload>>,
+    ) -> Result<Reply, Box<Failed>> {
         let endpoint = &lease.endpoint;
         let ready = match endpoint.ready(&self.connector, &self.shared.settings).await {
             Ok(ready) => ready,
@@ -78,7 +82,7 @@ impl Upstream {
                 Failed::new(seen(Why::Retry(Reason::Status), spare), Ok(reply))
             }
             Ok(reply) => return Ok(reply),
-            Err(Unsent::Whole(request)) => Failed::new(unseen(Some(*request)), Err(closed())),
+            Err(Unsent::Whole(request)) => Failed::new(unseen(Some(request)), Err(closed())),
             Err(Unsent::Unprocessed) => Failed::new(unseen(spare), Err(closed())),
             Err(Unsent::Stale) => Failed::new(seen(Why::Stale, spare), Err(lost())),
             Err(Unsent::Lost(refusal)) => {
@@ -92,7 +96,10 @@ impl Upstream {
     ///
     /// # Errors
     /// No endpoint answered.
-    pub async fn send_upgrade(&self, request: Request<Upload>) -> Result<UpgradeReply, Refusal> {
+    pub async fn send_upgrade(
+        &self,
+        request: Box<Request<Upload>>,
+    ) -> Result<UpgradeReply, Refusal> {
         let mut choice = Choice::new(&request);
         let mut refusal = no_endpoint();
         let connector = self.connector.for_upgrade();
@@ -127,7 +134,7 @@ impl Upstream {
         &self,
         lease: Lease,
         connection: http1::Connection,
-        request: Request<Upload>,
+        request: Box<Request<Upload>>,
     ) -> Result<Reply, Unsent> {
         let upload = request.body().watch();
         let is_reused = connection.is_reused();
@@ -159,7 +166,7 @@ impl Upstream {
         &self,
         lease: Lease,
         io: Io,
-        request: Request<Upload>,
+        request: Box<Request<Upload>>,
     ) -> Result<UpgradeReply, Refusal> {
         let upload = request.body().watch();
         let connection = http1::Connection::new(io);
@@ -191,7 +198,7 @@ impl Upstream {
 async fn send_http2(
     lease: Lease,
     connection: &http2::Connection,
-    request: Request<Upload>,
+    request: Box<Request<Upload>>,
 ) -> Result<Reply, Unsent> {
     let scheme = scheme(&lease.endpoint.member.address);
     let upload = request.body().watch();
@@ -202,7 +209,7 @@ async fn send_http2(
     match answer {
         Ok((head, source)) => Ok(Reply::over_http2(head, source, lease)),
         Err(http2::SendError { error, request }) => Err(match request {
-            Some(request) => Unsent::Whole(Box::new(request)),
+            Some(request) => Unsent::Whole(request),
             None if is_unprocessed(&error) => Unsent::Unprocessed,
             None => {
                 lease.gave_no_reply(&upload);
@@ -237,23 +244,23 @@ enum Unsent {
 /// An attempt that brought no reply, or none that is wanted.
 struct Failed {
     /// The request, where it may be sent again, and why it would be.
-    again: Option<(Why, Request<Upload>)>,
+    again: Option<(Why, Box<Request<Upload>>)>,
     /// What the client gets where it is not.
     end: Result<Reply, Refusal>,
 }
 
 impl Failed {
-    fn new(again: Option<(Why, Request<Upload>)>, end: Result<Reply, Refusal>) -> Box<Self> {
+    fn new(again: Option<(Why, Box<Request<Upload>>)>, end: Result<Reply, Refusal>) -> Box<Self> {
         Box::new(Self { again, end })
     }
 }
 
-fn repeat(request: &Request<Upload>) -> Request<Upload> {
+fn repeat(request: &Request<Upload>) -> Box<Request<Upload>> {
     let mut again = Request::new(Upload::empty_again(&request.body().watch()));
     *again.method_mut() = request.method().clone();
     *again.uri_mut() = request.uri().clone();
     *again.headers_mut() = request.headers().clone();
-    again
+    Box::new(again)
 }
 
 /// Whether the endpoint says that it has not processed the request (RFC 9113 §8.7).

@@ -150,7 +150,7 @@ impl Checker {
         Ok(())
     }
 
-    fn request(&self, path: &PathAndQuery, member: &Member) -> Request<Upload> {
+    fn request(&self, path: &PathAndQuery, member: &Member) -> Box<Request<Upload>> {
         let mut request = Request::new(Upload::none());
         *request.uri_mut() = path.clone().into();
         let host = self.settings.host.clone();
@@ -159,13 +159,13 @@ impl Checker {
         fields.extend(host.map(|host| (header::HOST, host)));
         fields.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         fields.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        request
+        Box::new(request)
     }
 
     /// The status of the reply; the connection is closed before any of its body is read.
     async fn ask(
         &self,
-        request: Request<Upload>,
+        request: Box<Request<Upload>>,
         connected: Connected,
         member: &Member,
     ) -> Option<StatusCode> {

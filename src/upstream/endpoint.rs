@@ -167,12 +167,13 @@ impl Endpoint {
             HttpVersion::Http1 => false,
             HttpVersion::Http2 | HttpVersion::Auto => true,
         });
+        // Boxed, so that who finds a connection needs no room for making one.
         if !may_share {
-            return self.connect(connector).await;
+            return Box::pin(self.connect(connector)).await;
         }
         // Waiting for another's attempt counts as connecting.
         let limit = settings.connect_timeout;
-        timeout(limit, self.connect_shared(connector))
+        Box::pin(timeout(limit, self.connect_shared(connector)))
             .await
             .unwrap_or(Err(ConnectError::Timeout(limit)))
     }

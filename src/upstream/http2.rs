@@ -53,7 +53,7 @@ pub(super) struct Connection {
 pub(super) struct SendError {
     pub(super) error: h2::Error,
     /// The request, where nothing of it was sent.
-    pub(super) request: Option<Request<Upload>>,
+    pub(super) request: Option<Box<Request<Upload>>>,
 }
 
 impl From<h2::Error> for SendError {
@@ -140,7 +140,7 @@ impl Connection {
     /// Sends one request and waits for the head of its reply.
     pub(super) async fn send(
         &self,
-        request: Request<Upload>,
+        request: Box<Request<Upload>>,
         scheme: uri::Scheme,
     ) -> Result<(http::response::Parts, Http2Source), SendError> {
         self.open.set(self.open.get() + 1);

@@ -44,11 +44,11 @@ impl Polls {
     /// Takes over a request (GET, target in origin form, with `Host`, without a body).
     #[must_use]
     pub fn new(
-        request: Request<Upload>,
+        request: Box<Request<Upload>>,
         settings: &Arc<Settings>,
         upstream: &Rc<Upstream>,
     ) -> Self {
-        let (template, came_with) = Template::new(request, &settings.query);
+        let (template, came_with) = Template::new(*request, &settings.query);
         Self {
             upstream: Rc::clone(upstream),
             settings: Arc::clone(settings),
@@ -59,8 +59,8 @@ impl Polls {
 
     /// The next request.
     #[must_use]
-    pub fn request(&self) -> Request<Upload> {
-        self.template.request(self.cursor.value())
+    pub fn request(&self) -> Box<Request<Upload>> {
+        Box::new(self.template.request(self.cursor.value()))
     }
 
     /// Goes on from the first reply: a stream of parcels, where a stream can begin with it.

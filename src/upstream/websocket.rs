@@ -35,7 +35,7 @@ impl Upstream {
     /// No endpoint answered, or its handshake is not valid.
     pub async fn open_websocket(
         &self,
-        mut request: Request<Upload>,
+        mut request: Box<Request<Upload>>,
         settings: &Settings,
         record_bytes_max: usize,
     ) -> Result<Reply, Refusal> {

@@ -77,7 +77,7 @@ impl Connection {
     /// Sends one request and waits for the head of its reply.
     pub(crate) async fn send(
         mut self,
-        request: Request<Upload>,
+        request: Box<Request<Upload>>,
         asked: Asked,
         scratch: &Scratch,
     ) -> Result<Answer, SendError> {
@@ -154,7 +154,7 @@ impl Connection {
             Sent::Cut => {
                 self.is_cut = true;
                 match sending.take_back() {
-                    Some(request) => Err(Unsent::TakenBack(Box::new(request))),
+                    Some(request) => Err(Unsent::TakenBack(request)),
                     None => Ok(()),
                 }
             }

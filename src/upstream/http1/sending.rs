@@ -21,7 +21,7 @@ const SLICES: usize = 4;
 
 /// A request on its way out.
 pub(super) struct Sending {
-    request: Request<Upload>,
+    request: Box<Request<Upload>>,
     framing: Framing,
     /// What is to be written next, in this order.
     queue: [Bytes; SLICES],
@@ -43,7 +43,7 @@ pub(super) enum Sent {
 }
 
 impl Sending {
-    pub(super) fn new(request: Request<Upload>) -> Self {
+    pub(super) fn new(request: Box<Request<Upload>>) -> Self {
         let (head, framing) = request::head(&request);
         let mut queue = [const { Bytes::new() }; SLICES];
         queue[0] = head.into();
@@ -57,7 +57,7 @@ impl Sending {
     }
 
     /// The request, where nothing of it was sent.
-    pub(super) fn take_back(mut self) -> Option<Request<Upload>> {
+    pub(super) fn take_back(mut self) -> Option<Box<Request<Upload>>> {
         if self.has_begun {
             return None;
         }

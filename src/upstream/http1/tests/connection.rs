@@ -25,7 +25,7 @@ struct Got {
 async fn ask(pieces: &[&str]) -> Result<Got, SendError> {
     let (near, mut far) = duplex(1 << 20);
     let scratch = Scratch::default();
-    let request = Request::get("/").body(Upload::none()).unwrap();
+    let request = Box::new(Request::get("/").body(Upload::none()).unwrap());
     let upload = request.body().watch();
     let (first, others) = pieces.split_first().unwrap();
     let connection = Connection::new(Box::new(near));
@@ -141,7 +141,7 @@ async fn what_is_no_reply_is_told() {
     ));
     let (near, far) = duplex(1024);
     drop(far);
-    let request = Request::get("/").body(Upload::none()).unwrap();
+    let request = Box::new(Request::get("/").body(Upload::none()).unwrap());
     let (connection, scratch) = (Connection::new(Box::new(near)), Scratch::default());
     let sent = connection.send(request, Asked::Other, &scratch);
     // Nothing was sent, so it can be sent again.

@@ -102,7 +102,7 @@ async fn ours(method: Method, near: DuplexStream) -> (Understood, Option<String>
         Asked::Other
     };
     let answer = match Connection::new(Box::new(near))
-        .send(request, asked, &scratch)
+        .send(Box::new(request), asked, &scratch)
         .await
     {
         Ok(answer) => answer,

@@ -16,11 +16,11 @@ use crate::upstream::{
 };
 
 /// A request with this body, and the watch over it.
-fn upload(body: Vec<u8>) -> (Request<Upload>, Rc<UploadWatch>) {
+fn upload(body: Vec<u8>) -> (Box<Request<Upload>>, Rc<UploadWatch>) {
     let mut upload = Upload::none();
     upload.put_back(body.into());
     let watch = upload.watch();
-    (Request::post("/").body(upload).unwrap(), watch)
+    (Box::new(Request::post("/").body(upload).unwrap()), watch)
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn only_silence_is_told_as_no_answer() {
         ("HTTP/1.1 103 Early Hints\r\n\r\n", false),
     ] {
         let (near, mut far) = duplex(64 * 1024);
-        let request = Request::get("/").body(Upload::none()).unwrap();
+        let request = Box::new(Request::get("/").body(Upload::none()).unwrap());
         let (connection, scratch) = (Connection::new(Box::new(near)), Scratch::default());
         let asked = connection.send(request, Asked::Other, &scratch);
         let serve = async {
