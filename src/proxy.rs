@@ -110,7 +110,7 @@ impl Proxy {
         let mut record = request::record(&request, client, Instant::now(), &self.streams);
         let tracer = self.serving.borrow().tracer.clone();
         record.trace = tracer.and_then(|tracer| tracer.begin(request.headers_mut()));
-        // What waits for the reply is small: the request is on its way by then.
+        // What needs no waiting is done by then, so that what waits is small.
         let asked = self.ask(request, link, &mut record);
         async move {
             let (exchange, asked) = match asked {
@@ -144,7 +144,7 @@ impl Proxy {
         refuse(refusal, record)
     }
 
-    /// Sends the request on its way, if it may go.
+    /// How the upstream is asked, if the request may go there.
     fn ask(
         &self,
         mut request: Request<Incoming>,
