@@ -90,7 +90,7 @@ pub(super) async fn serve(of: Connection, watch: drain::Watch) {
     })
     .await;
     drop(connection);
-    // Boxed: it would be room in every connection's task.
+    // Boxed, or the task of every open connection would have room for it.
     Box::pin(guard.close(end, transport)).await;
 }
 

@@ -139,8 +139,8 @@ mod tests {
         size_of::<F>()
     }
 
-    /// Each request has one for a while, and what it has touched stays with the allocator, for the next of that
-    /// size: at 8 KiB that were the read buffers of HTTP/2, otherwise touched by half.
+    /// Each request has one for a while, and the pages that it has touched go to whatever has the same size next:
+    /// at 8 KiB that would be the read buffers of HTTP/2, of which one page is enough otherwise.
     #[test]
     fn what_waits_for_a_reply_is_small() {
         let bytes = size_of_future(reply);
