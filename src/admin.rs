@@ -48,6 +48,7 @@ use crate::{
     },
     limits::Limits,
     proxy::streams::Query,
+    reactor::Reactor,
     telemetry::metrics::Metrics,
     upstream::Shared,
 };
@@ -174,9 +175,10 @@ impl Admin {
 }
 
 async fn accept(socket: BoundSocket, desk: Rc<Desk>, places: Arc<Semaphore>) -> io::Result<()> {
-    let accepting = Accepting::new(socket)?;
+    let reactor = Reactor::start()?;
+    let accepting = Accepting::new(socket, &reactor)?;
     loop {
-        let io = match accepting.accept().await {
+        let io = match accepting.accept(&reactor).await {
             Ok((io, _)) => io,
             Err(error) => {
                 debug!(%error, "An operator's connection could not be accepted.");

@@ -47,6 +47,7 @@ use crate::{
     drain::Drain,
     error::{Kind, Refusal},
     limits::Limits,
+    reactor::Reactor,
     route::{
         self, To,
         table::{Asked, Table},
@@ -72,6 +73,8 @@ pub struct Proxy {
     pub limits: Arc<Limits>,
     /// The connections of its clients that wait for a request.
     pub idle: Rc<IdleConnections>,
+    /// What watches the sockets of its connections.
+    pub reactor: Arc<Reactor>,
 }
 
 /// One generation, as one worker serves it.

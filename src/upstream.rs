@@ -51,7 +51,17 @@ pub use self::{
     shared::{Members, Shared},
 };
 use self::{endpoint::Endpoint, key::Key, source::Scratch};
-use crate::{balance, limits::Limits};
+use crate::{balance, limits::Limits, reactor::Reactor};
+
+/// What a worker gives to its upstreams.
+pub struct Means {
+    /// What is read into.
+    pub scratch: Scratch,
+    /// Who is told where a connection finds no descriptor.
+    pub limits: Arc<Limits>,
+    /// What watches the connections.
+    pub reactor: Arc<Reactor>,
+}
 
 /// One worker's view of an upstream.
 pub struct Upstream {
@@ -62,27 +72,21 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Makes one worker's view; `scratch` is what the worker reads into, and `limits` are told where a connection
-    /// finds no descriptor. Where `before` is the worker's view
-    /// of the same upstream under earlier settings, connections that would be made just the same are kept.
+    /// Makes one worker's view. Where `before` is the worker's view of the same upstream under earlier settings,
+    /// connections that would be made just the same are kept.
     #[must_use]
-    pub fn new(
-        shared: Arc<Shared>,
-        scratch: Scratch,
-        limits: Arc<Limits>,
-        before: Option<&Self>,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, means: &Means, before: Option<&Self>) -> Self {
         let before = before.filter(|before| before.shared.connects_like(&shared));
         let before = before.map(|before| before.view.borrow());
         Self {
             view: RefCell::new(View::of(shared.members(), before.as_deref())),
             connector: Connector::new(&shared.settings, shared.trust.as_ref())
                 .counting(Arc::clone(&shared.metrics))
-                .within(limits),
+                .with(means),
             // Polls are sent while their stream has been lent the worker's.
             scratch: match shared.settings.bridge {
                 Some(Bridge::Poll(_)) => Scratch::default(),
-                Some(Bridge::WebSocket(_)) | None => scratch,
+                Some(Bridge::WebSocket(_)) | None => means.scratch.clone(),
             },
             shared,
         }

@@ -20,9 +20,10 @@ use crate::{
         body::Buffers,
         streams::{Query, Streams},
     },
+    reactor::Reactor,
     telemetry::metrics::WorkerMetrics,
     transcode::compress::{Budget, Press},
-    upstream::{Checks, Shared, Upstream},
+    upstream::{Checks, Means, Shared, Upstream},
 };
 
 /// How often pools are looked through for connections to close, and limits for peers to forget.
@@ -57,15 +58,25 @@ impl Worker {
             .enable_all()
             .build_local(LocalOptions::default());
         match runtime {
-            Ok(runtime) => runtime.block_on(self.work()),
+            Ok(runtime) => runtime.block_on(async {
+                match Reactor::start() {
+                    Ok(reactor) => self.work(reactor).await,
+                    Err(error) => error!(%error, "A worker cannot watch its sockets."),
+                }
+            }),
             Err(error) => error!(%error, "A worker's runtime could not be started."),
         }
     }
 
-    async fn work(mut self) {
+    async fn work(mut self, reactor: Arc<Reactor>) {
         let drain = Rc::new(Drain::default());
         let buffers: Rc<Buffers> = Rc::default();
-        let serving = view(&self.first.generation, &buffers, &self.limits, None);
+        let means = Means {
+            scratch: buffers.scratch.clone(),
+            limits: Arc::clone(&self.limits),
+            reactor: Arc::clone(&reactor),
+        };
+        let serving = view(&self.first.generation, &means, None);
         let proxy = Rc::new(Proxy {
             serving: RefCell::new(Rc::new(serving)),
             drain: Rc::clone(&drain),
@@ -74,6 +85,7 @@ impl Worker {
             press: Rc::new(Press::new(self.compression)),
             limits: Arc::clone(&self.limits),
             idle: Rc::default(),
+            reactor,
         });
         let mut checks = self
             .is_first
@@ -103,8 +115,7 @@ impl Worker {
                     }
                     lookups = look_up(self.is_first, &update.generation);
                     let before = Rc::clone(&proxy.serving.borrow());
-                    let (buffers, limits) = (&proxy.buffers, &proxy.limits);
-                    let serving = view(&update.generation, buffers, limits, Some(&before));
+                    let serving = view(&update.generation, &means, Some(&before));
                     proxy.serving.replace(Rc::new(serving));
                     accept(update.opened, &proxy);
                 }
@@ -122,19 +133,13 @@ impl Worker {
 
 /// The worker's view of a generation; of upstreams that are the same it keeps the view that it has, and of
 /// those that connect in the same way the connections.
-fn view(
-    generation: &Generation,
-    buffers: &Buffers,
-    limits: &Arc<Limits>,
-    before: Option<&Serving>,
-) -> Serving {
+fn view(generation: &Generation, means: &Means, before: Option<&Serving>) -> Serving {
     let upstreams = generation.upstreams.iter().map(|shared| {
         let before = before.and_then(|before| before.upstreams.get(shared.name()));
         let same = before.filter(|before| before.is_of(shared));
         let upstream = same.cloned().unwrap_or_else(|| {
-            let (shared, scratch) = (Arc::clone(shared), buffers.scratch.clone());
             let before = before.map(|before| &**before);
-            Rc::new(Upstream::new(shared, scratch, Arc::clone(limits), before))
+            Rc::new(Upstream::new(Arc::clone(shared), means, before))
         });
         (upstream.name().to_owned(), upstream)
     });

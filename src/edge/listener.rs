@@ -173,12 +173,12 @@ impl WorkerListener {
     /// share of.
     ///
     /// # Errors
-    /// The runtime cannot watch the socket.
+    /// The socket cannot be watched.
     pub async fn serve(mut self, proxy: Rc<Proxy>) -> io::Result<()> {
-        let accepting = Accepting::new(self.socket)?;
+        let accepting = Accepting::new(self.socket, &proxy.reactor)?;
         loop {
             let accepted = tokio::select! {
-                accepted = accepting.accept() => accepted,
+                accepted = accepting.accept(&proxy.reactor) => accepted,
                 changed = self.offer.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return Ok(()),

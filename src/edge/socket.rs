@@ -2,18 +2,19 @@
 
 use std::{
     io, mem,
-    net::{SocketAddr, TcpListener as StdTcpListener},
+    net::{SocketAddr, TcpListener as StdTcpListener, TcpStream},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use thiserror::Error;
-use tokio::net::{TcpListener, UnixListener};
 use tracing::debug;
 
 use super::{
@@ -22,6 +23,7 @@ use super::{
     tls::TlsError,
     transport::Duplex,
 };
+use crate::reactor::{Reactor, Watched};
 
 /// How many connections the kernel holds for us to accept.
 const BACKLOG: i32 = 4096;
@@ -295,31 +297,43 @@ fn open_unix(path: &Path) -> io::Result<StdUnixListener> {
     Ok(listener)
 }
 
-/// A socket that the runtime watches for connections.
+/// A socket that is watched for connections.
 pub(crate) enum Accepting {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    Tcp(Watched<TcpListener>),
+    Unix(Watched<UnixListener>),
 }
 
 impl Accepting {
-    pub(crate) fn new(socket: BoundSocket) -> io::Result<Self> {
+    pub(crate) fn new(socket: BoundSocket, reactor: &Arc<Reactor>) -> io::Result<Self> {
         Ok(match socket {
-            BoundSocket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
-            BoundSocket::Unix(socket) => Self::Unix(UnixListener::from_std(socket)?),
+            BoundSocket::Tcp(socket) => {
+                Self::Tcp(Watched::listener(TcpListener::from_std(socket), reactor)?)
+            }
+            BoundSocket::Unix(socket) => {
+                Self::Unix(Watched::listener(UnixListener::from_std(socket), reactor)?)
+            }
         })
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<(Box<dyn Duplex>, Option<SocketAddr>)> {
-        match self {
+    /// Waits for a connection, to be watched by `reactor`.
+    pub(crate) async fn accept(
+        &self,
+        reactor: &Arc<Reactor>,
+    ) -> io::Result<(Box<dyn Duplex>, Option<SocketAddr>)> {
+        let (stream, peer) = match self {
             Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                Ok((Box::new(stream), Some(peer)))
+                let (stream, peer) = listener.accept(TcpListener::accept).await?;
+                (
+                    Watched::stream(TcpStream::from(stream), reactor)?,
+                    Some(peer),
+                )
             }
             Self::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Box::new(stream), None))
+                let (stream, _) = listener.accept(UnixListener::accept).await?;
+                (Watched::stream(StdUnixStream::from(stream), reactor)?, None)
             }
-        }
+        };
+        Ok((Box::new(stream), peer))
     }
 }
 

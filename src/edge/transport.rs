@@ -17,12 +17,12 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::{TcpStream, UnixStream},
     time::{Instant, timeout},
 };
 use tokio_rustls::server::TlsStream;
 
 use self::held::Held;
+use crate::reactor::Watched;
 
 /// The most that is read ahead of hyper, in bytes.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
@@ -37,15 +37,11 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {
     fn reset_on_close(&self);
 }
 
-impl Duplex for TcpStream {
+impl Duplex for Watched {
     fn reset_on_close(&self) {
-        // An error means that the connection is gone already.
-        drop(self.set_zero_linger());
+        // An error means that the connection is gone already, or is no TCP.
+        drop(self.socket().set_linger(Some(Duration::ZERO)));
     }
-}
-
-impl Duplex for UnixStream {
-    fn reset_on_close(&self) {}
 }
 
 impl Duplex for TlsStream<Box<dyn Duplex>> {

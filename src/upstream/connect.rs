@@ -21,6 +21,7 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use rustls_platform_verifier::ConfigVerifierExt as _;
+use socket2::Socket;
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -32,11 +33,12 @@ use tower_service::Service;
 use tracing::debug;
 
 use super::{
-    EndpointAddress, HttpVersion, Settings, TlsSettings, member::Member, source::root_cause,
+    EndpointAddress, HttpVersion, Means, Settings, TlsSettings, member::Member, source::root_cause,
 };
 use crate::{
     error::{Kind, Refusal, is_exhausted},
     limits::Limits,
+    reactor::{Reactor, Watched},
     telemetry::metrics::upstream::UpstreamMetrics,
 };
 
@@ -141,6 +143,8 @@ pub(crate) struct Connector {
     metrics: Option<Arc<UpstreamMetrics>>,
     /// Who is told where a descriptor is missing, if anybody.
     limits: Option<Arc<Limits>>,
+    /// What watches the connections; `None`: the runtime.
+    reactor: Option<Arc<Reactor>>,
 }
 
 #[derive(Clone)]
@@ -162,6 +166,7 @@ impl Connector {
             limit: settings.connect_timeout,
             metrics: None,
             limits: None,
+            reactor: None,
         }
     }
 
@@ -171,9 +176,10 @@ impl Connector {
         self
     }
 
-    /// The same, which tells where a descriptor is missing.
-    pub(super) fn within(mut self, limits: Arc<Limits>) -> Self {
-        self.limits = Some(limits);
+    /// The same, with what a worker gives it.
+    pub(super) fn with(mut self, means: &Means) -> Self {
+        self.limits = Some(Arc::clone(&means.limits));
+        self.reactor = Some(Arc::clone(&means.reactor));
         self
     }
 
@@ -249,28 +255,48 @@ impl Connector {
             EndpointAddress::Unix(path) => {
                 let io = UnixStream::connect(path)
                     .await
+                    .and_then(|io| match &self.reactor {
+                        Some(reactor) => watch(io.into_std()?, reactor),
+                        None => Ok(Box::new(io)),
+                    })
                     .map_err(|error| ConnectError::new(&error))?;
-                Ok(Connected {
-                    io: Box::new(io),
-                    is_http2,
-                })
+                Ok(Connected { io, is_http2 })
             }
             EndpointAddress::Http { host, port } => Ok(Connected {
-                io: Box::new(tcp(host, *port, ips).await?),
+                io: self.tcp(host, *port, ips).await?,
                 is_http2,
             }),
             EndpointAddress::Https { host, port } => {
-                let io = tcp(host, *port, ips).await?;
+                let io = self.tcp(host, *port, ips).await?;
                 self.handshake(name.unwrap_or(host), io).await
             }
         }
     }
 
-    async fn handshake(
-        &self,
-        host: &str,
-        io: tokio::net::TcpStream,
-    ) -> Result<Connected, ConnectError> {
+    /// Connects to a host, at one of these addresses where they are known.
+    async fn tcp(&self, host: &str, port: u16, ips: Option<Known>) -> Result<Io, ConnectError> {
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        let uri: Uri = format!("http://{host}:{port}/")
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| ConnectError::Refused(error.to_string()))?;
+        let connected = match ips {
+            Some(ips) => set(HttpConnector::new_with_resolver(ips)).call(uri).await,
+            None => set(HttpConnector::new()).call(uri).await,
+        };
+        let io = connected.map_err(|error| ConnectError::new(&error))?;
+        let io = TokioIo::into_inner(io);
+        match &self.reactor {
+            Some(reactor) => io.into_std().and_then(|io| watch(io, reactor)),
+            None => Ok(Box::new(io) as Io),
+        }
+        .map_err(|error| ConnectError::new(&error))
+    }
+
+    async fn handshake(&self, host: &str, io: Io) -> Result<Connected, ConnectError> {
         let tls = self
             .tls
             .as_ref()
@@ -302,26 +328,9 @@ impl Connector {
     }
 }
 
-/// Connects to a host, at one of these addresses where they are known.
-async fn tcp(
-    host: &str,
-    port: u16,
-    ips: Option<Known>,
-) -> Result<tokio::net::TcpStream, ConnectError> {
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    let uri: Uri = format!("http://{host}:{port}/")
-        .parse()
-        .map_err(|error: http::uri::InvalidUri| ConnectError::Refused(error.to_string()))?;
-    let connected = match ips {
-        Some(ips) => set(HttpConnector::new_with_resolver(ips)).call(uri).await,
-        None => set(HttpConnector::new()).call(uri).await,
-    };
-    let io = connected.map_err(|error| ConnectError::new(&error))?;
-    Ok(TokioIo::into_inner(io))
+/// Has the worker's reactor watch a connection.
+fn watch(socket: impl Into<Socket>, reactor: &Arc<Reactor>) -> io::Result<Io> {
+    Ok(Box::new(Watched::stream(socket, reactor)?))
 }
 
 /// Sets how connections are made, however names are resolved.

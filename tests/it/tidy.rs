@@ -16,6 +16,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("telemetry", 1),
     ("alarm", 1),
     ("pem", 1),
+    ("reactor", 1),
     ("upstream", 2),
     ("route", 3),
     ("collector", 3),
