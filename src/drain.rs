@@ -1,7 +1,7 @@
 //! How does everyone learn that we stop, or that its time has come?
 //!
 //! A [`Drain`] belongs to one worker thread. Streams and connections hold a [`Watch`] each: a place
-//! in a list of wakers, so that a silent stream pays 24 bytes for it and nothing per event. At that place it
+//! in a list of wakers, so that a silent stream pays 40 bytes for it and nothing per event. At that place it
 //! is woken, too, when a time comes that it has set.
 
 mod alarms;
@@ -16,7 +16,7 @@ use std::{
 use slab::Slab;
 use tokio::time::Instant;
 
-use self::alarms::{Alarms, Due};
+use self::alarms::{Alarms, Due, PLACES_MAX};
 
 /// One worker's knowledge of whether we stop.
 #[derive(Debug, Default)]
@@ -104,37 +104,36 @@ impl Drain {
     /// A place among those who are told.
     ///
     /// # Panics
-    /// Never: 2^32 streams at once need more memory than there is.
+    /// There are 2^24 streams and connections in one worker, which take more than 16 GB.
     #[must_use]
     pub fn watch(self: &Rc<Self>) -> Watch {
+        let place = u32::try_from(self.wakers.borrow_mut().insert(None));
+        let place = place.ok().filter(|place| *place < PLACES_MAX);
         Watch {
-            key: u32::try_from(self.wakers.borrow_mut().insert(None))
-                .expect("fewer than 2^32 streams at once"),
             drain: Rc::clone(self),
-            is_placed: false,
-            due: Cell::new(None),
+            due: Cell::new(Due::vacant(
+                place.expect("fewer than 2^24 streams in one worker"),
+            )),
         }
     }
 }
 
-/// One task's place among those who are told.
+/// One task's place among those who are told. Every open stream has one, so that it is kept small.
 #[derive(Debug)]
 pub struct Watch {
     drain: Rc<Drain>,
-    key: u32,
-    /// Whether the task's waker stands in its place.
-    is_placed: bool,
-    /// When it was last to be woken.
-    due: Cell<Option<Due>>,
+    /// The place, vacant until the task's waker stands there; and when it was last to be woken.
+    due: Cell<Due>,
 }
 
 impl Watch {
     /// The window, once the drain has begun; until then the task is woken when it does. Always polled by
     /// the same task: its place is not looked at again for each event.
     pub fn poll(&mut self, cx: &Context<'_>) -> Option<Window> {
-        if !self.is_placed {
-            self.drain.wakers.borrow_mut()[self.key as usize] = Some(cx.waker().clone());
-            self.is_placed = true;
+        let due = self.due.get();
+        if due.is_vacant() {
+            self.drain.wakers.borrow_mut()[due.place() as usize] = Some(cx.waker().clone());
+            self.due.set(due.taken());
         }
         self.drain.window()
     }
@@ -146,29 +145,29 @@ impl Watch {
             return Poll::Ready(());
         }
         let alarms = &self.drain.alarms;
-        let due = alarms.due(at);
-        match self.due.get().filter(|set| alarms.is_ahead(*set)) {
-            Some(set) if set <= due => return Poll::Pending,
-            Some(set) => alarms.unset(set, self.key),
-            None => {}
+        let set = self.due.get();
+        let due = alarms.due(at, set.place());
+        if alarms.is_ahead(set) {
+            if set <= due {
+                return Poll::Pending;
+            }
+            alarms.unset(set);
         }
-        alarms.set(due, self.key);
-        self.due.set(Some(due));
+        alarms.set(due);
+        self.due.set(due);
         Poll::Pending
     }
 
     /// Whether the task is still to be woken at a time that it has set.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.due
-            .get()
-            .is_some_and(|due| self.drain.alarms.is_ahead(due))
+        self.drain.alarms.is_ahead(self.due.get())
     }
 
     /// Where it is among those who are told, for [`Drain::wake`].
     #[must_use]
     pub fn place(&self) -> u32 {
-        self.key
+        self.due.get().place()
     }
 
     /// Whether the window has passed, so that whatever is left is cut.
@@ -182,11 +181,10 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(due) = self.due.get() {
-            self.drain.alarms.unset(due, self.key);
-        }
+        let due = self.due.get();
+        self.drain.alarms.unset(due);
         let mut wakers = self.drain.wakers.borrow_mut();
-        wakers.remove(self.key as usize);
+        wakers.remove(due.place() as usize);
         if wakers.is_empty()
             && let Some(waker) = self.drain.emptied.take()
         {

@@ -260,7 +260,7 @@ impl Proxy {
         record.answered(endpoint);
         let feed = match source {
             Some(source) => Feed::Open(source),
-            None if conversion.is_some() => Feed::Empty,
+            None if conversion.is_some() => Feed::EMPTY,
             None => {
                 record.ending = Ending::Complete;
                 return exchange.response(head, ResponseBody::empty());
@@ -296,7 +296,7 @@ impl Proxy {
             open_late(&route.policy, &wants, chosen, reply)
         };
         record.status.set(Some(head.status));
-        let feed = Feed::Awaited(Box::pin(opened));
+        let feed = Feed::NotOpen(Some(Box::new(Box::pin(opened))));
         let policy = &exchange.route.policy;
         let heartbeats =
             Conversion::new(policy, any_framing(policy), chosen, &HeaderMap::default());
@@ -314,12 +314,8 @@ impl Proxy {
         if let Some(conversion) = &conversion {
             record.write(Written::Events(conversion.output.format));
         }
-        let heartbeat = &exchange.route.policy.heartbeat;
-        let has_heartbeats =
-            |conversion: &Conversion| conversion.output.has_heartbeats || heartbeat.is_asked_for;
         let parts = Parts {
             feed,
-            has_heartbeats: conversion.as_ref().is_some_and(has_heartbeats),
             transcoder: conversion.map(|conversion| conversion.transcoder),
             route: Arc::clone(&exchange.route),
             link: Rc::clone(&exchange.link),

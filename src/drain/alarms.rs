@@ -7,7 +7,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
     future::{Future as _, poll_fn},
-    num::NonZeroU64,
     pin::pin,
     task::{Poll, Waker},
     time::Duration,
@@ -15,53 +14,89 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
+/// How many bits tell places apart.
+const PLACE_BITS: u32 = 24;
+/// How many places there may be.
+pub(super) const PLACES_MAX: u32 = 1 << PLACE_BITS;
+/// What no time is, and has been rung at the begin.
+const NO_TIME_MS: u64 = 1;
+
 /// The times at which places are woken, in one worker.
 #[derive(Debug)]
 pub(super) struct Alarms {
     begun_at: Instant,
-    /// In milliseconds since then, and the place.
-    due: RefCell<BTreeSet<(u64, u32)>>,
-    /// Up to when everybody has been woken.
+    due: RefCell<BTreeSet<Due>>,
+    /// Up to when everybody has been woken, in milliseconds since the begin.
     rung_ms: Cell<u64>,
     /// Who waits for the first of them.
     ringer: RefCell<Option<Waker>>,
 }
 
-/// A place's time, as long as it is to be woken.
+/// A place, and when it is to be woken, if at all, in one word: milliseconds since the begin (for 34 years), then the
+/// place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Due(NonZeroU64);
+pub(super) struct Due(u64);
+
+impl Due {
+    /// A place that nobody waits at.
+    pub(super) fn vacant(place: u32) -> Self {
+        Self::at(0, place)
+    }
+
+    /// The place when somebody waits there, and for no time.
+    pub(super) fn taken(self) -> Self {
+        Self::at(NO_TIME_MS, self.place())
+    }
+
+    fn at(ms: u64, place: u32) -> Self {
+        let ms_max = u64::MAX >> PLACE_BITS;
+        Self(ms.min(ms_max) << PLACE_BITS | u64::from(place))
+    }
+
+    pub(super) fn is_vacant(self) -> bool {
+        self.ms() == 0
+    }
+
+    pub(super) fn place(self) -> u32 {
+        (self.0 % u64::from(PLACES_MAX)) as u32
+    }
+
+    fn ms(self) -> u64 {
+        self.0 >> PLACE_BITS
+    }
+}
 
 impl Default for Alarms {
     fn default() -> Self {
         Self {
             begun_at: Instant::now(),
             due: RefCell::default(),
-            rung_ms: Cell::new(0),
+            rung_ms: Cell::new(NO_TIME_MS),
             ringer: RefCell::default(),
         }
     }
 }
 
 impl Alarms {
-    /// That time, in whole milliseconds and not before it.
-    pub(super) fn due(&self, at: Instant) -> Due {
+    /// The same place at that time, in whole milliseconds and not before it.
+    pub(super) fn due(&self, at: Instant, place: u32) -> Due {
         let after = at.saturating_duration_since(self.begun_at);
         let up = after + Duration::from_nanos(999_999);
         let ms = u64::try_from(up.as_millis()).unwrap_or(u64::MAX);
         // What has been rung is over: the next one can be told from it.
-        Due(NonZeroU64::MIN.saturating_add(self.rung_ms.get().max(ms.saturating_sub(1))))
+        Due::at(ms.max(self.rung_ms.get() + 1), place)
     }
 
     /// Whether the place is still to be woken for this.
     pub(super) fn is_ahead(&self, due: Due) -> bool {
-        due.0.get() > self.rung_ms.get()
+        due.ms() > self.rung_ms.get()
     }
 
     /// Has the place woken then.
-    pub(super) fn set(&self, due: Due, place: u32) {
+    pub(super) fn set(&self, due: Due) {
         let mut all = self.due.borrow_mut();
-        all.insert((due.0.get(), place));
-        if all.first() == Some(&(due.0.get(), place))
+        all.insert(due);
+        if all.first() == Some(&due)
             && let Some(ringer) = self.ringer.take()
         {
             ringer.wake();
@@ -69,8 +104,8 @@ impl Alarms {
     }
 
     /// Does not have the place woken then.
-    pub(super) fn unset(&self, due: Due, place: u32) {
-        self.due.borrow_mut().remove(&(due.0.get(), place));
+    pub(super) fn unset(&self, due: Due) {
+        self.due.borrow_mut().remove(&due);
     }
 
     /// Wakes each place whose time has come, by `wake`, for ever.
@@ -95,14 +130,14 @@ impl Alarms {
     pub(super) fn ring_due(&self, wake: impl Fn(u32)) -> Option<Instant> {
         let now = Instant::now().saturating_duration_since(self.begun_at);
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        self.rung_ms.set(now_ms);
+        self.rung_ms.set(now_ms.max(NO_TIME_MS));
         let mut due = self.due.borrow_mut();
-        while let Some(&(ms, place)) = due.first() {
-            if ms > now_ms {
-                return Some(self.begun_at + Duration::from_millis(ms));
+        while let Some(&next) = due.first() {
+            if self.is_ahead(next) {
+                return Some(self.begun_at + Duration::from_millis(next.ms()));
             }
             due.pop_first();
-            wake(place);
+            wake(next.place());
         }
         None
     }
@@ -118,19 +153,19 @@ mod tests {
     async fn each_place_is_woken_once_when_its_time_has_come() {
         let alarms = Alarms::default();
         let begun = Instant::now();
-        let due = |ms| alarms.due(begun + Duration::from_millis(ms));
+        let due = |ms, place| alarms.due(begun + Duration::from_millis(ms), place);
         let rung = RefCell::new(Vec::new());
         let ringing = alarms.ring(|place| {
             rung.borrow_mut().push((place, begun.elapsed().as_millis()));
         });
         for (place, ms) in [(3, 300), (1, 100), (2, 200), (5, 300)] {
-            alarms.set(due(ms), place);
+            alarms.set(due(ms, place));
         }
-        alarms.unset(due(200), 2);
+        alarms.unset(due(200, 2));
         let meanwhile = async {
             sleep(Duration::from_millis(150)).await;
-            assert!(!alarms.is_ahead(Due(NonZeroU64::MIN)), "it was rung");
-            alarms.set(due(180), 4);
+            assert!(!alarms.is_ahead(Due::at(100, 1)), "it was rung");
+            alarms.set(due(180, 4));
             sleep(Duration::from_secs(1)).await;
         };
         tokio::select! {
@@ -147,9 +182,9 @@ mod tests {
         let alarms = Alarms::default();
         sleep(Duration::from_millis(10)).await;
         assert_eq!(alarms.ring_due(|_| {}), None);
-        let due = alarms.due(Instant::now());
+        let due = alarms.due(Instant::now(), 7);
         assert!(alarms.is_ahead(due));
-        alarms.set(due, 7);
+        alarms.set(due);
         let next = alarms.ring_due(|_| panic!("it is not over"));
         assert_eq!(next, Some(Instant::now() + Duration::from_millis(1)));
     }

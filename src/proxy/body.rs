@@ -26,11 +26,11 @@ use crate::{
 /// that closes ends the wait.
 pub const GRACE: Duration = Duration::from_secs(1);
 
-/// How much is given to hyper at first, in bytes: it is buffered whole, beyond the client's window. It
+/// How much is given to hyper at first, in KiB: it is buffered whole, beyond the client's window. It
 /// doubles while hyper soon comes back for more, and begins anew when it does not.
-const GIVEN_BYTES_MIN: u32 = 16 * 1024;
-/// The most that is given to hyper at once, in bytes.
-const GIVEN_BYTES_MAX: u32 = 64 * 1024;
+const GIVEN_KIB_MIN: u16 = 16;
+/// The most that is given to hyper at once, in KiB.
+const GIVEN_KIB_MAX: u16 = 64;
 /// How soon that is.
 const SOON: Duration = Duration::from_millis(20);
 
@@ -57,10 +57,10 @@ struct Stream {
     /// Whether something was given (at first: the head) that hyper had not accepted by the last poll.
     is_given: bool,
     /// How much is given next.
-    given_bytes_max: u32,
+    given_kib_max: u16,
     /// The connection's turn when hyper accepted what was given last; what was accepted in one turn is
     /// on the wire after the next.
-    accepted_turn: u64,
+    accepted_turn: u32,
     cut: Option<Box<Cutting>>,
 }
 
@@ -95,7 +95,7 @@ impl ResponseBody {
             buffers,
             is_asked_whole: upload.is_whole(),
             is_given: true,
-            given_bytes_max: GIVEN_BYTES_MIN,
+            given_kib_max: GIVEN_KIB_MIN,
             accepted_turn: 0,
             cut: None,
         })))
@@ -123,8 +123,8 @@ impl Stream {
         }
         if let Some(since) = link.held_since() {
             let is_soon = since.elapsed() < SOON;
-            let doubled = GIVEN_BYTES_MAX.min(self.given_bytes_max * 2);
-            self.given_bytes_max = if is_soon { doubled } else { GIVEN_BYTES_MIN };
+            let doubled = GIVEN_KIB_MAX.min(self.given_kib_max * 2);
+            self.given_kib_max = if is_soon { doubled } else { GIVEN_KIB_MIN };
         }
         let polled = self.poll_relay(cx);
         self.is_given = matches!(polled, Poll::Ready(Some(Ok(_))));
@@ -147,7 +147,7 @@ impl Stream {
             return Poll::Pending;
         }
         let Buffers { scratch, output } = &*self.buffers;
-        let (relay, room) = (&mut self.relay, self.given_bytes_max as usize);
+        let (relay, room) = (&mut self.relay, usize::from(self.given_kib_max) * 1024);
         let polled = output.with(|out| {
             let given = relay.poll_next(cx, &mut Write::new(scratch, out, room));
             given.map(|given| (given, Bytes::copy_from_slice(out)))
@@ -169,8 +169,8 @@ impl Stream {
     }
 }
 
-fn poll_cut(cut: &mut Cutting, relay: &Relay, accepted_turn: u64, cx: &mut Context<'_>) -> Polled {
-    if relay.link().turn() <= accepted_turn {
+fn poll_cut(cut: &mut Cutting, relay: &Relay, accepted_turn: u32, cx: &mut Context<'_>) -> Polled {
+    if relay.link().turn() == accepted_turn {
         relay.link().await_turn(cx);
         return Poll::Pending;
     }
@@ -216,9 +216,9 @@ impl Body for ResponseBody {
 mod tests {
     use super::Stream;
 
-    /// Every open stream over HTTP/2 has one; the allocator's next size is 384.
+    /// Every open stream over HTTP/2 has one; the allocator's next size is 320.
     #[test]
     fn it_is_small() {
-        assert!(size_of::<Stream>() <= 320, "{}", size_of::<Stream>());
+        assert!(size_of::<Stream>() <= 256, "{}", size_of::<Stream>());
     }
 }

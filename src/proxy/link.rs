@@ -42,7 +42,7 @@ pub struct ConnectionLink {
     pub is_http2: bool,
     /// Its place among those that the listener and the process may serve, given back with the last stream or tunnel.
     _place: (ConnectionPlace, OpenConnection),
-    turn: Cell<u64>,
+    turn: Cell<u32>,
     is_blocked: Cell<bool>,
     is_stalled: Cell<bool>,
     ends_by_close: Cell<bool>,
@@ -78,7 +78,7 @@ impl ConnectionLink {
         if is_blocked {
             return;
         }
-        self.turn.set(self.turn.get() + 1);
+        self.turn.set(self.turn.get().wrapping_add(1));
         let mut awaiting = self.awaiting_turn.borrow_mut();
         if !awaiting.is_empty() {
             awaiting.drain(..).for_each(Waker::wake);
@@ -212,7 +212,7 @@ impl StreamLink {
 
     /// The connection's turn now, to be compared after the bytes given until now had their chance.
     #[must_use]
-    pub fn turn(&self) -> u64 {
+    pub fn turn(&self) -> u32 {
         self.connection.turn.get()
     }
 

@@ -50,14 +50,20 @@ pub enum Given {
     Cut(&'static str),
 }
 
-/// What the relay is fed by.
+/// What the relay is fed by. Every open stream has one, of two words: what is rare has a box around it for that.
 pub(super) enum Feed {
-    /// The upstream has not answered, and the client has its head already.
-    Awaited(Pin<Box<dyn Future<Output = Result<Opened, Fault>>>>),
     /// The upstream's reply.
     Open(SharedSource),
-    /// A reply without a body.
-    Empty,
+    /// A reply without a body, or one that has not come, although the client has its head already.
+    NotOpen(Option<Box<Awaited>>),
+}
+
+/// The reply that a client waits for whose response has begun.
+pub(super) type Awaited = Pin<Box<dyn Future<Output = Result<Opened, Fault>>>>;
+
+impl Feed {
+    /// Of a reply without a body.
+    pub(super) const EMPTY: Self = Self::NotOpen(None);
 }
 
 /// What an awaited upstream answered.
@@ -92,8 +98,6 @@ pub(super) struct Parts {
     pub(super) feed: Feed,
     /// `None`: the bytes pass as they are.
     pub(super) transcoder: Option<Transcoder>,
-    /// Whether silence is broken.
-    pub(super) has_heartbeats: bool,
     pub(super) route: Arc<route::Settings>,
     pub(super) link: Rc<StreamLink>,
     pub(super) watch: drain::Watch,
@@ -110,6 +114,8 @@ pub struct Relay {
     /// What came and is not yet written, where a write was full: at least one byte.
     held: Option<Box<Bytes>>,
     phase: Phase,
+    /// What stands after the body, once it closes.
+    trailers: Option<Box<HeaderMap>>,
     timers: Timers,
     /// How many bytes the head said that the body has; where it has any.
     length: Option<NonZeroU64>,
@@ -122,7 +128,6 @@ enum Phase {
     /// The last steps are due: the last byte of a cut, then trailers, then the end.
     Closing {
         last_byte: Option<u8>,
-        trailers: Option<Box<HeaderMap>>,
         is_cut: bool,
     },
     Over,
@@ -139,11 +144,18 @@ enum Gathered {
 }
 
 impl Parts {
+    /// Whether silence is broken: where the format has something that means nothing, or its route wants it so.
+    fn has_heartbeats(&self) -> bool {
+        let is_asked_for = self.route.policy.heartbeat.is_asked_for;
+        let transcoder = self.transcoder.as_ref();
+        transcoder.is_some_and(|transcoder| is_asked_for || transcoder.has_heartbeats())
+    }
+
     fn terms(&self, window: Option<Window>) -> Terms<'_> {
         Terms {
             policy: &self.route.policy,
             record: &self.record,
-            has_heartbeats: self.has_heartbeats,
+            has_heartbeats: self.has_heartbeats(),
             is_converted: self.transcoder.is_some(),
             window,
         }
@@ -163,6 +175,7 @@ impl Relay {
             parts,
             held: None,
             phase: Phase::Flowing,
+            trailers: None,
             timers,
             length: None,
             is_dry: false,
@@ -211,11 +224,7 @@ impl Relay {
                         return self.given(write.out, before);
                     }
                 }
-                Phase::Closing {
-                    last_byte,
-                    trailers,
-                    is_cut,
-                } => {
+                Phase::Closing { last_byte, is_cut } => {
                     if let Some(byte) = last_byte.take() {
                         write.out.push(byte);
                         return self.count(1);
@@ -225,7 +234,7 @@ impl Relay {
                         compressor.finish(write.out, before);
                         return self.count(write.out.len() - before);
                     }
-                    let given = match trailers.take() {
+                    let given = match self.trailers.take() {
                         Some(trailers) => Given::Trailers(*trailers),
                         None if *is_cut => Given::Cut(self.parts.record.ending.code()),
                         None => Given::End,
@@ -409,8 +418,8 @@ impl Relay {
     ) -> Poll<Result<Fill, Fault>> {
         let source = match &self.parts.feed {
             Feed::Open(source) => source,
-            Feed::Awaited(_) => return Poll::Pending,
-            Feed::Empty => {
+            Feed::NotOpen(Some(_)) => return Poll::Pending,
+            Feed::NotOpen(None) => {
                 return Poll::Ready(Ok(Fill::End {
                     trailers: None,
                     end: EndOfInput::Verified,
@@ -429,10 +438,10 @@ impl Relay {
 
     /// Lets an awaited reply come in; while it is awaited, only silence and time can happen.
     fn await_reply(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let Feed::Awaited(answer) = &mut self.parts.feed else {
+        let Feed::NotOpen(Some(answer)) = &mut self.parts.feed else {
             return Ok(());
         };
-        let Poll::Ready(answer) = answer.as_mut().poll(cx) else {
+        let Poll::Ready(answer) = Pin::new(answer).poll(cx) else {
             return Ok(());
         };
         let opened = answer?;
@@ -444,7 +453,7 @@ impl Relay {
                 self.parts.link.share(Some(Rc::clone(&source)));
                 Feed::Open(source)
             }
-            None => Feed::Empty,
+            None => Feed::EMPTY,
         };
         self.timers.read();
         Ok(())
@@ -471,7 +480,7 @@ impl Drop for Relay {
             return;
         }
         let left_at = Instant::now();
-        self.parts.feed = Feed::Empty;
+        self.parts.feed = Feed::EMPTY;
         if let Some(lane) = self.parts.record.lane() {
             lane.cancelled(left_at.elapsed());
         }

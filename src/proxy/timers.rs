@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::record::Record;
 use crate::{
     drain::{self, Window},
+    moment::Moment,
     route::Policy,
     transcode::heartbeat,
 };
@@ -50,8 +51,8 @@ pub(super) struct Terms<'a> {
 /// Every open stream has one, so that only what cannot be derived is kept.
 pub(super) struct Timers {
     /// When the upstream sent something last; `None` before its reply.
-    read_at: Option<Instant>,
-    written_at: Instant,
+    read_at: Option<Moment>,
+    written_at: Moment,
     /// Where this silence's heartbeat lies in what it may vary by, from 0 to 1.
     silence_share: f32,
     /// Where this stream's end lies in a drain's window, and in what its greatest age may vary by, from 0 to 1.
@@ -62,7 +63,7 @@ impl Timers {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             read_at: None,
-            written_at: now,
+            written_at: now.into(),
             silence_share: fastrand::f32(),
             drain_share: fastrand::f32(),
         }
@@ -72,11 +73,12 @@ impl Timers {
     pub(super) fn last(&self) -> Instant {
         self.read_at
             .map_or(self.written_at, |at| at.max(self.written_at))
+            .into()
     }
 
     /// Notes that the upstream sent something.
     pub(super) fn read(&mut self) {
-        self.read_at = Some(Instant::now());
+        self.read_at = Some(Moment::now());
     }
 
     /// Notes that the client was given something.
@@ -84,7 +86,7 @@ impl Timers {
         // What came since the last write is what was written: the clock was just read for it.
         self.written_at = match self.read_at {
             Some(at) if at > self.written_at => at,
-            _ => Instant::now(),
+            _ => Moment::now(),
         };
     }
 
@@ -109,7 +111,7 @@ impl Timers {
             let now = Instant::now();
             if at <= now {
                 if alarm == Alarm::Heartbeat {
-                    self.written_at = now;
+                    self.written_at = now.into();
                     self.silence_share = fastrand::f32();
                 }
                 return Poll::Ready(alarm);
@@ -155,10 +157,12 @@ impl Timers {
         let every = every.filter(|_| terms.has_heartbeats);
         let heartbeat = every.map(|every| {
             let silence = heartbeat::due(every, self.silence_share.into());
-            (self.written_at + silence, Alarm::Heartbeat)
+            (Instant::from(self.written_at) + silence, Alarm::Heartbeat)
         });
         let idle = terms.policy.timeouts.idle;
-        let idle = self.read_at.map(|at| (at + idle, Alarm::Idle));
+        let idle = self
+            .read_at
+            .map(|at| (Instant::from(at) + idle, Alarm::Idle));
         [self.end(terms), idle, heartbeat]
             .into_iter()
             .flatten()

@@ -66,18 +66,32 @@ macro_rules! with_encoder {
 /// between events.
 pub struct Transcoder {
     from: &'static Framing,
-    /// What makes the stream UTF-8, where it is not and its framing is one of text.
-    undoing: Option<Box<Undoing>>,
     decoder: Box<dyn Decoder>,
     writer: Writer,
 }
 
+/// A charset that is not UTF-8.
+enum Charset {
+    /// Of a stream whose framing is one of text.
+    Stream(Undoing),
+    /// Of each record by itself.
+    Records(&'static Encoding),
+}
+
+impl Charset {
+    fn is_of_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+}
+
 /// What makes events of records.
 struct Writer {
-    /// The records' charset, where it is undone in each by itself.
-    charset: Option<&'static Encoding>,
+    /// What makes the stream UTF-8, where it is not.
+    charset: Option<Box<Charset>>,
     mapping: Mapping,
     format: Format,
+    /// Whether the format has something that means nothing.
+    has_heartbeats: bool,
     /// What the last record meant for the stream.
     meaning: Meaning,
     /// How many records were left out because they are not JSON, until that is asked for.
@@ -90,15 +104,21 @@ impl Transcoder {
     pub fn new(turn: &Turn<'_>, event: &Arc<mapping::Settings>) -> Self {
         let named = || charset::of_content_type(turn.opening.content_type);
         let charset = turn.charset.or_else(named);
-        let undoing = charset.filter(|_| turn.from.is_text).map(Undoing::new);
+        let charset = charset.map(|charset| {
+            Box::new(if turn.from.is_text {
+                Charset::Stream(Undoing::new(charset))
+            } else {
+                Charset::Records(charset)
+            })
+        });
         Self {
             from: turn.from,
-            undoing: undoing.map(Box::new),
             decoder: (turn.from.decoder)(&turn.opening),
             writer: Writer {
-                charset: charset.filter(|_| !turn.from.is_text),
+                charset,
                 mapping: Mapping::new(Arc::clone(event)),
                 format: turn.to.format,
+                has_heartbeats: turn.to.has_heartbeats,
                 meaning: Meaning::GoesOn,
                 skipped: 0,
             },
@@ -121,40 +141,45 @@ impl Transcoder {
         out: &mut Vec<u8>,
         out_bytes_max: usize,
     ) -> Result<u64, DecodeError> {
-        if self.undoing.is_some() {
-            return self.push_undone(input, out, out_bytes_max);
+        if let Some(charset) = self
+            .writer
+            .charset
+            .take_if(|charset| charset.is_of_stream())
+        {
+            return self.push_undone(charset, input, out, out_bytes_max);
         }
         let decoder = &mut *self.decoder;
         self.writer.write_all(decoder, input, out, out_bytes_max)
     }
 
-    /// The same, of a stream that is not UTF-8.
+    /// The same, of a stream that is not UTF-8; the writer, which has its charset again afterwards, sees text.
     #[cold]
     fn push_undone(
         &mut self,
+        mut charset: Box<Charset>,
         input: &mut &[u8],
         out: &mut Vec<u8>,
         out_bytes_max: usize,
     ) -> Result<u64, DecodeError> {
-        let Self {
-            undoing: Some(undoing),
-            decoder,
-            writer,
-            ..
-        } = self
-        else {
-            return Ok(0);
-        };
-        let mut events = 0;
-        while !input.is_empty() && out.len() < out_bytes_max {
-            let text = undoing.text(input);
-            let mut rest = text;
-            let written = writer.write_all(&mut **decoder, &mut rest, out, out_bytes_max);
-            let taken = text.len() - rest.len();
-            *input = &input[undoing.take(taken)..];
-            events += written?;
+        let mut events = Ok(0);
+        if let Charset::Stream(undoing) = &mut *charset {
+            while let Ok(before) = events
+                && !input.is_empty()
+                && out.len() < out_bytes_max
+            {
+                let text = undoing.text(input);
+                let mut rest = text;
+                let decoder = &mut *self.decoder;
+                let written = self
+                    .writer
+                    .write_all(decoder, &mut rest, out, out_bytes_max);
+                let taken = text.len() - rest.len();
+                *input = &input[undoing.take(taken)..];
+                events = written.map(|written| before + written);
+            }
         }
-        Ok(events)
+        self.writer.charset = Some(charset);
+        events
     }
 
     /// Appends the events that the end of the input completes, and the end event where that is the
@@ -165,11 +190,15 @@ impl Transcoder {
     /// without the record that ends the stream where nothing else says that it is whole.
     pub fn finish(&mut self, end: EndOfInput, out: &mut Vec<u8>) -> Result<u64, DecodeError> {
         let mut events = 0;
-        if let Some(undoing) = &mut self.undoing {
+        if let Some(mut charset) = self
+            .writer
+            .charset
+            .take_if(|charset| charset.is_of_stream())
+            && let Charset::Stream(undoing) = &mut *charset
+        {
             let mut text = undoing.finish();
-            events += self
-                .writer
-                .write_all(&mut *self.decoder, &mut text, out, usize::MAX)?;
+            let decoder = &mut *self.decoder;
+            events += self.writer.write_all(decoder, &mut text, out, usize::MAX)?;
         }
         // Behind the record that ends the stream there may be more that only the input's end completes.
         while !self.is_complete()
@@ -184,6 +213,12 @@ impl Transcoder {
             end
         };
         Ok(events + self.writer.finish(end, out)?)
+    }
+
+    /// Whether a heartbeat says nothing in this format.
+    #[must_use]
+    pub fn has_heartbeats(&self) -> bool {
+        self.writer.has_heartbeats
     }
 
     /// Appends a heartbeat.
@@ -331,7 +366,10 @@ impl Writer {
     }
 
     fn undone<'a>(&self, data: Option<&'a [u8]>) -> Option<Cow<'a, [u8]>> {
-        let (text, _) = self.charset?.decode_without_bom_handling(data?);
+        let Some(Charset::Records(charset)) = self.charset.as_deref() else {
+            return None;
+        };
+        let (text, _) = charset.decode_without_bom_handling(data?);
         Some(match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),

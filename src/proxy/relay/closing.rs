@@ -136,12 +136,12 @@ impl Relay {
             lease.completed();
         }
         self.parts.link.share(None);
-        self.parts.feed = Feed::Empty;
+        self.parts.feed = Feed::EMPTY;
         self.parts.lease = None;
         self.held = None;
+        self.trailers = trailers.map(Box::new);
         self.phase = Phase::Closing {
             last_byte: None,
-            trailers: trailers.map(Box::new),
             is_cut,
         };
     }

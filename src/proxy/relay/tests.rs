@@ -114,7 +114,6 @@ fn relay(
     );
     let parts = Parts {
         feed: Feed::Open(Rc::new(RefCell::new(source))),
-        has_heartbeats: true,
         transcoder: Some(Transcoder::new(&turn, &route.policy.event)),
         route: Arc::new(route),
         link: StreamLink::new(Rc::clone(connection)),

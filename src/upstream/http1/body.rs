@@ -8,6 +8,7 @@ use std::ops::Range;
 use http::HeaderMap;
 
 use super::chunked::{Chunked, Step};
+use crate::transcode::framing::EndOfInput;
 
 /// What is left of a body.
 #[derive(Debug)]
@@ -43,6 +44,14 @@ pub(super) enum Progress {
 impl Body {
     /// A reply without a body.
     pub(super) const NONE: Self = Self::Length(0);
+
+    /// Whether its end can be told from a cut.
+    pub(super) fn end(&self) -> EndOfInput {
+        match self {
+            Self::Length(_) | Self::Chunked(_) => EndOfInput::Verified,
+            Self::UntilClose => EndOfInput::Unverified,
+        }
+    }
 
     /// Takes the next piece; its payload is made contiguous in place.
     ///

@@ -27,8 +27,8 @@ pub(crate) struct Connection {
     io: Io,
     /// What of the request is still to go; it holds no memory once that is nothing.
     sending: Option<Box<Sending>>,
-    /// Whether part of the request will never go.
-    is_cut: bool,
+    /// Whether it can take no further request: part of this one will never go, say.
+    is_spent: bool,
     /// Whether it has carried a request before.
     is_reused: bool,
 }
@@ -59,7 +59,7 @@ impl Connection {
         Self {
             io,
             sending: None,
-            is_cut: false,
+            is_spent: false,
             is_reused: false,
         }
     }
@@ -152,7 +152,7 @@ impl Connection {
             Sent::Whole => Ok(()),
             Sent::Broken => Err(Unsent::Broken),
             Sent::Cut => {
-                self.is_cut = true;
+                self.is_spent = true;
                 match sending.take_back() {
                     Some(request) => Err(Unsent::TakenBack(request)),
                     None => Ok(()),
@@ -161,9 +161,14 @@ impl Connection {
         })
     }
 
-    /// Whether the whole request has gone.
-    pub(super) fn is_sent(&self) -> bool {
-        self.sending.is_none() && !self.is_cut
+    /// It takes another request only if so.
+    pub(super) fn keep_if(&mut self, is_kept: bool) {
+        self.is_spent |= !is_kept;
+    }
+
+    /// Whether the whole request has gone, and it may take another one as far as is known.
+    pub(super) fn is_kept(&self) -> bool {
+        self.sending.is_none() && !self.is_spent
     }
 
     /// Whether nothing has come and the connection is open, as far as can be told.
@@ -174,7 +179,7 @@ impl Connection {
     /// Waits until the whole request has gone, and gives the connection away.
     pub(crate) async fn into_io(mut self) -> Option<Io> {
         let sent = poll_fn(|cx| self.poll_sending(cx)).await;
-        (sent.is_ok() && self.is_sent()).then_some(self.io)
+        (sent.is_ok() && self.is_kept()).then_some(self.io)
     }
 }
 

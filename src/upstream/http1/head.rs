@@ -12,7 +12,6 @@ use super::{
     fields::collect,
     length::{body, is_kept},
 };
-use crate::transcode::framing::EndOfInput;
 
 /// The longest head, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -39,16 +38,6 @@ pub(crate) struct Head {
     pub(super) body: Body,
     /// Whether another request may follow on the connection, once the body has ended.
     pub(super) is_kept: bool,
-}
-
-impl Head {
-    /// Whether the end of the body can be told from a cut.
-    pub(super) fn end(&self) -> EndOfInput {
-        match self.body {
-            Body::Length(_) | Body::Chunked(_) => EndOfInput::Verified,
-            Body::UntilClose => EndOfInput::Unverified,
-        }
-    }
 }
 
 /// Reads a head as it comes.

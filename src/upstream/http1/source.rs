@@ -13,27 +13,26 @@ use super::{
     connection::{Answer, Connection, READS_MAX},
     pool::Pool,
 };
-use crate::{
-    transcode::framing::EndOfInput,
-    upstream::{
-        source::{Fill, Source, SourceError},
-        upload::UploadWatch,
-    },
+use crate::upstream::{
+    source::{Fill, Source, SourceError},
+    upload::UploadWatch,
 };
 
 /// The body of a reply over HTTP/1.1, with the connection that brings it.
 pub(crate) struct Http1Source {
     body: Body,
-    /// What came with the head, until it is taken.
-    rest: Option<Box<BytesMut>>,
     /// `None` once it has gone home or is of no more use.
     connection: Option<Connection>,
     home: Rc<Pool>,
+    beginning: Option<Box<Beginning>>,
+}
+
+/// What a silent stream has no more.
+struct Beginning {
+    /// What came with the head, until it is taken.
+    rest: BytesMut,
     /// `None` where nothing of the request's body can be left over.
     upload: Option<Rc<UploadWatch>>,
-    end: EndOfInput,
-    /// Whether the connection may take another request, as far as is known.
-    is_kept: bool,
 }
 
 impl Http1Source {
@@ -46,19 +45,24 @@ impl Http1Source {
         let Answer {
             head,
             rest,
-            connection,
+            mut connection,
         } = answer;
+        connection.keep_if(head.is_kept);
         let mut source = Self {
-            end: head.end(),
-            is_kept: head.is_kept,
             body: head.body,
-            rest: (!rest.is_empty()).then(|| Box::new(BytesMut::from(&rest[..]))),
             connection: Some(connection),
             home,
-            upload: (!upload.is_done()).then_some(upload),
+            beginning: None,
         };
+        let has_rest = !rest.is_empty();
+        if has_rest || !upload.is_done() {
+            source.beginning = Some(Box::new(Beginning {
+                rest: BytesMut::from(&rest[..]),
+                upload: (!upload.is_done()).then_some(upload),
+            }));
+        }
         if source.is_empty() {
-            source.is_kept &= source.rest.is_none();
+            source.keep_if(!has_rest);
             source.go_home();
         }
         (head.parts, source)
@@ -71,17 +75,23 @@ impl Http1Source {
 
     /// Sends the connection home, if it can take another request.
     fn go_home(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && self.is_kept
-            && connection.is_sent()
-        {
+        if let Some(connection) = self.connection.take().filter(Connection::is_kept) {
             self.home.put(connection);
+        }
+    }
+
+    /// The connection takes another request only if so.
+    fn keep_if(&mut self, is_kept: bool) {
+        if let Some(connection) = &mut self.connection {
+            connection.keep_if(is_kept);
         }
     }
 
     /// Sends what is left of the request, and forgets what is not wanted of it.
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), SourceError> {
-        if let Some(upload) = &self.upload {
+        if let Some(beginning) = &self.beginning
+            && let Some(upload) = &beginning.upload
+        {
             upload.poll_discard(cx);
         }
         let Some(connection) = &mut self.connection else {
@@ -97,9 +107,16 @@ impl Http1Source {
 
     /// What came with the head, decoded.
     fn take_rest(&mut self) -> Option<Bytes> {
-        let mut rest = self.rest.take()?;
+        let beginning = self.beginning.as_mut()?;
+        let mut rest = std::mem::take(&mut beginning.rest);
+        if beginning.upload.is_none() {
+            self.beginning = None;
+        }
+        if rest.is_empty() {
+            return None;
+        }
         let decoded = self.body.decode(&mut rest);
-        self.is_kept &= decoded.used == rest.len();
+        self.keep_if(decoded.used == rest.len());
         if decoded.payload.is_empty() {
             return None;
         }
@@ -118,7 +135,7 @@ impl Http1Source {
                 self.go_home();
                 Ok(Fill::End {
                     trailers,
-                    end: self.end,
+                    end: self.body.end(),
                 })
             }
             Err(reason) => {
@@ -136,7 +153,7 @@ impl Http1Source {
         match self.body {
             Body::UntilClose => Ok(Fill::End {
                 trailers: None,
-                end: self.end,
+                end: self.body.end(),
             }),
             Body::Length(_) | Body::Chunked(_) => Err(SourceError::Truncated),
         }
@@ -170,7 +187,7 @@ impl Source for Http1Source {
                 }
             };
             let decoded = self.body.decode(&mut scratch[..length]);
-            self.is_kept &= decoded.used == length;
+            connection.keep_if(decoded.used == length);
             if !decoded.payload.is_empty() {
                 return Poll::Ready(Ok(Fill::Scratch(decoded.payload)));
             }
@@ -198,6 +215,6 @@ mod tests {
     fn it_is_small() {
         let counted = 2 * size_of::<usize>();
         let bytes = counted + size_of::<RefCell<Http1Source>>();
-        assert!(bytes <= 112, "{bytes}");
+        assert!(bytes <= 96, "{bytes}");
     }
 }

@@ -37,7 +37,7 @@ async fn a_head_goes_out_together_with_its_body() {
     };
     let (answer, written) = tokio::join!(asked, serve);
     assert_eq!(written, "POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello");
-    assert!(answer.is_ok_and(|answer| answer.connection.is_sent()));
+    assert!(answer.is_ok_and(|answer| answer.connection.is_kept()));
 }
 
 #[tokio::test]
