@@ -4,14 +4,10 @@ use std::{io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll};
 
 use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 use tracing::debug;
 
-use super::{
-    Connection, Settings,
-    guard::NEWCOMER,
-    http1, http2,
-    transport::{Duplex, Transport},
-};
+use super::{Connection, Settings, guard::NEWCOMER, http1, http2, transport::Transport};
 use crate::{
     drain,
     limits::ConnectionPlace,
@@ -19,6 +15,7 @@ use crate::{
         Proxy,
         link::{ConnectionLink, Peer},
     },
+    reactor::Watched,
     telemetry::metrics::listener::ListenerMetrics,
 };
 
@@ -38,7 +35,7 @@ pub(super) struct Incoming {
 impl Incoming {
     /// Agrees with the client on what to speak, and serves it. A drain waits for it as long as `watch` is
     /// held.
-    pub(super) async fn serve(self, io: Box<dyn Duplex>, mut watch: drain::Watch) {
+    pub(super) async fn serve(self, io: Watched, mut watch: drain::Watch) {
         let agreed = tokio::select! {
             agreed = self.agree(io) => agreed,
             () = dismissed(&mut watch) => None,
@@ -69,10 +66,10 @@ impl Incoming {
     }
 
     /// Agrees with the client on TLS and on the version of HTTP, in time.
-    async fn agree(&self, io: Box<dyn Duplex>) -> Option<(Transport, bool)> {
+    async fn agree(&self, io: Watched) -> Option<(Transport, bool)> {
         let timeouts = self.settings.timeouts;
         let Some(acceptor) = &self.tls else {
-            let transport = Transport::new(io);
+            let transport = Transport::new(Either::Left(io));
             let is_http2 = timeout(timeouts.header, self.sniff(&transport))
                 .await
                 .ok()?;
@@ -86,7 +83,7 @@ impl Incoming {
             .ok()?;
         let alpn = stream.get_ref().1.alpn_protocol();
         let is_http2 = alpn == Some(b"h2") || !self.settings.http.is_http1;
-        Some((Transport::new(Box::new(stream)), is_http2))
+        Some((Transport::new(Either::Right(Box::new(stream))), is_http2))
     }
 
     /// Whether a cleartext client speaks HTTP/2 by prior knowledge.

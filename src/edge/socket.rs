@@ -21,7 +21,6 @@ use super::{
     ListenerAddress,
     inherited::{Bequest, Inherited, InheritedListener},
     tls::TlsError,
-    transport::Duplex,
 };
 use crate::reactor::{Reactor, Watched};
 
@@ -319,7 +318,7 @@ impl Accepting {
     pub(crate) async fn accept(
         &self,
         reactor: &Arc<Reactor>,
-    ) -> io::Result<(Box<dyn Duplex>, Option<SocketAddr>)> {
+    ) -> io::Result<(Watched, Option<SocketAddr>)> {
         let (stream, peer) = match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept(TcpListener::accept).await?;
@@ -333,7 +332,7 @@ impl Accepting {
                 (Watched::stream(StdUnixStream::from(stream), reactor)?, None)
             }
         };
-        Ok((Box::new(stream), peer))
+        Ok((stream, peer))
     }
 }
 

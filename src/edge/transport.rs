@@ -20,6 +20,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use self::held::Held;
 use crate::reactor::Watched;
@@ -31,31 +32,15 @@ const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long the client may send nothing before it must have closed its side, too.
 const LINGER_SILENCE_MAX: Duration = Duration::from_secs(1);
 
-/// What bytes go over: TCP, TLS or a unix socket.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Makes the close a reset, where there is such a thing.
-    fn reset_on_close(&self);
-}
-
-impl Duplex for Watched {
-    fn reset_on_close(&self) {
-        // An error means that the connection is gone already, or is no TCP.
-        drop(self.socket().set_linger(Some(Duration::ZERO)));
-    }
-}
-
-impl Duplex for TlsStream<Box<dyn Duplex>> {
-    fn reset_on_close(&self) {
-        self.get_ref().0.reset_on_close();
-    }
-}
+/// What bytes go over: a socket, or TLS on one.
+pub(super) type Io = Either<Watched, Box<TlsStream<Watched>>>;
 
 /// A handle on a connection's socket; clones share it.
 #[derive(Clone)]
 pub(super) struct Transport(Arc<Mutex<Socket>>);
 
 struct Socket {
-    io: Box<dyn Duplex>,
+    io: Io,
     /// Read from the client, not yet by hyper.
     /// Invariant: at most `AHEAD_BYTES_MAX`, plus one read.
     ahead: Vec<u8>,
@@ -90,7 +75,7 @@ pub(super) struct Sent {
 }
 
 impl Transport {
-    pub(super) fn new(io: Box<dyn Duplex>) -> Self {
+    pub(super) fn new(io: Io) -> Self {
         Self(Arc::new(Mutex::new(Socket {
             io,
             ahead: Vec::new(),
@@ -205,7 +190,13 @@ impl Transport {
 
     /// Closes so that the client cannot take what it has for all there is.
     pub(super) fn reset(self) {
-        self.socket().io.reset_on_close();
+        let socket = self.socket();
+        let watched = match &socket.io {
+            Either::Left(watched) => watched,
+            Either::Right(tls) => tls.get_ref().0,
+        };
+        // An error means that the connection is gone already, or is no TCP.
+        drop(watched.socket().set_linger(Some(Duration::ZERO)));
     }
 
     /// Closes our side and waits for the client's: bytes that it still sends would otherwise make the

@@ -29,6 +29,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
+use tokio_util::either::Either;
 use tower_service::Service;
 use tracing::debug;
 
@@ -49,13 +50,19 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long sent bytes may stay unacknowledged before the connection is given up.
 const TCP_USER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A connection to an endpoint.
-pub(crate) type Io = Box<dyn Duplex>;
+/// A connection to an endpoint. What most streams go over takes no step further; the rest is boxed twice, to take no
+/// more room.
+pub(crate) type Io = Either<Watched, Box<Box<dyn Duplex>>>;
 
-/// What bytes go over: TCP, TLS or a unix socket.
+/// What bytes go over both ways.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A connection of another kind.
+pub(crate) fn boxed(io: impl Duplex + 'static) -> Io {
+    Either::Right(Box::new(Box::new(io)))
+}
 
 /// How long to wait for a descriptor or a port where there is none.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -257,7 +264,7 @@ impl Connector {
                     .await
                     .and_then(|io| match &self.reactor {
                         Some(reactor) => watch(io.into_std()?, reactor),
-                        None => Ok(Box::new(io)),
+                        None => Ok(boxed(io)),
                     })
                     .map_err(|error| ConnectError::new(&error))?;
                 Ok(Connected { io, is_http2 })
@@ -291,7 +298,7 @@ impl Connector {
         let io = TokioIo::into_inner(io);
         match &self.reactor {
             Some(reactor) => io.into_std().and_then(|io| watch(io, reactor)),
-            None => Ok(Box::new(io) as Io),
+            None => Ok(boxed(io)),
         }
         .map_err(|error| ConnectError::new(&error))
     }
@@ -322,7 +329,7 @@ impl Connector {
             return Err(ConnectError::NoHttp2(got));
         }
         Ok(Connected {
-            io: Box::new(stream),
+            io: boxed(stream),
             is_http2,
         })
     }
@@ -330,7 +337,7 @@ impl Connector {
 
 /// Has the worker's reactor watch a connection.
 fn watch(socket: impl Into<Socket>, reactor: &Arc<Reactor>) -> io::Result<Io> {
-    Ok(Box::new(Watched::stream(socket, reactor)?))
+    Watched::stream(socket, reactor).map(Either::Left)
 }
 
 /// Sets how connections are made, however names are resolved.

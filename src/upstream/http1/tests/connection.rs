@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
 use crate::upstream::{
+    connect::boxed,
     http1::{Connection, Http1Source, Pool, SendError},
     source::{Fill, SCRATCH_BYTES, Scratch, Source, SourceError},
     upload::Upload,
@@ -28,7 +29,7 @@ async fn ask(pieces: &[&str]) -> Result<Got, SendError> {
     let request = Box::new(Request::get("/").body(Upload::none()).unwrap());
     let upload = request.body().watch();
     let (first, others) = pieces.split_first().unwrap();
-    let connection = Connection::new(Box::new(near));
+    let connection = Connection::new(boxed(near));
     let asked = connection.send(request, Asked::Other, &scratch);
     let (answer, ()) = tokio::join!(asked, answer(&mut far, first));
     let (home, mut got) = (Rc::new(Pool::default()), Got::default());
@@ -142,7 +143,7 @@ async fn what_is_no_reply_is_told() {
     let (near, far) = duplex(1024);
     drop(far);
     let request = Box::new(Request::get("/").body(Upload::none()).unwrap());
-    let (connection, scratch) = (Connection::new(Box::new(near)), Scratch::default());
+    let (connection, scratch) = (Connection::new(boxed(near)), Scratch::default());
     let sent = connection.send(request, Asked::Other, &scratch);
     // Nothing was sent, so it can be sent again.
     assert!(matches!(sent.await, Err(SendError::Unsent(_))));

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
 use crate::upstream::{
+    connect::boxed,
     http1::{Connection, Http1Source, SendError},
     source::{Fill, SCRATCH_BYTES, Scratch, Source as _, SourceError},
     trailers,
@@ -101,7 +102,7 @@ async fn ours(method: Method, near: DuplexStream) -> (Understood, Option<String>
     } else {
         Asked::Other
     };
-    let answer = match Connection::new(Box::new(near))
+    let answer = match Connection::new(boxed(near))
         .send(Box::new(request), asked, &scratch)
         .await
     {

@@ -10,6 +10,7 @@ use super::{
     *,
 };
 use crate::upstream::{
+    connect::boxed,
     http1::{Connection, Http1Source, Pool, SendError},
     source::{Fill, SCRATCH_BYTES, Scratch, Source as _},
     upload::{Upload, UploadWatch},
@@ -27,7 +28,7 @@ fn upload(body: Vec<u8>) -> (Box<Request<Upload>>, Rc<UploadWatch>) {
 async fn a_head_goes_out_together_with_its_body() {
     let (near, mut far) = duplex(1 << 20);
     let (request, _watch) = upload(b"hello".to_vec());
-    let (connection, scratch) = (Connection::new(Box::new(near)), Scratch::default());
+    let (connection, scratch) = (Connection::new(boxed(near)), Scratch::default());
     let asked = connection.send(request, Asked::Other, &scratch);
     let serve = async {
         let mut written = vec![0; 1000];
@@ -44,7 +45,7 @@ async fn a_head_goes_out_together_with_its_body() {
 async fn a_reply_is_not_lost_with_the_rest_of_its_request() {
     let (near, mut far) = duplex(64 * 1024);
     let (request, watch) = upload(vec![b'x'; 1 << 20]);
-    let (connection, scratch) = (Connection::new(Box::new(near)), Scratch::default());
+    let (connection, scratch) = (Connection::new(boxed(near)), Scratch::default());
     let asked = connection.send(request, Asked::Other, &scratch);
     let serve = async {
         answer(&mut far, &format!("{LENGTH}much")).await;
@@ -71,7 +72,7 @@ async fn only_silence_is_told_as_no_answer() {
     ] {
         let (near, mut far) = duplex(64 * 1024);
         let request = Box::new(Request::get("/").body(Upload::none()).unwrap());
-        let (connection, scratch) = (Connection::new(Box::new(near)), Scratch::default());
+        let (connection, scratch) = (Connection::new(boxed(near)), Scratch::default());
         let asked = connection.send(request, Asked::Other, &scratch);
         let serve = async {
             answer(&mut far, reply).await;
