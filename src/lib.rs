@@ -87,7 +87,6 @@
 //! | [`drain`] | how does everyone learn that we stop? | 1 |
 //! | [`alarm`] | when is a task woken although nothing comes? | 1 |
 //! | [`reactor`] | how does a worker learn that a socket is ready? | 1 |
-//! | `moment` | how is a point in time kept in eight bytes? | 1 |
 //! | [`pem`] | what certificates and keys does a PEM file hold? | 1 |
 //! | [`telemetry`] | where do logs go, and what is counted and traced? | 1 |
 //!
@@ -121,7 +120,6 @@ pub mod edge;
 pub mod error;
 pub mod health;
 pub mod limits;
-mod moment;
 pub mod pem;
 pub mod proxy;
 pub mod reactor;

@@ -13,6 +13,7 @@ mod headers;
 pub mod idle;
 mod inflated;
 pub mod link;
+mod moment;
 mod negotiate;
 mod output;
 mod record;

@@ -58,7 +58,8 @@ impl Due {
     }
 
     pub(super) fn place(self) -> u32 {
-        (self.0 % u64::from(PLACES_MAX)) as u32
+        const { assert!(PLACE_BITS < u32::BITS) };
+        u32::try_from(self.0 % u64::from(PLACES_MAX)).unwrap_or_default()
     }
 
     fn ms(self) -> u64 {

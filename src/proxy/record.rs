@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::{
     ending::Ending,
+    moment::{Clock, Moment},
     streams::{Asked, Live, Streams},
 };
 use crate::{
@@ -98,6 +99,11 @@ impl Record {
         self.streams.begun_at(&self.live)
     }
 
+    /// What the stream's moments count from.
+    pub(super) fn clock(&self) -> Clock {
+        self.streams.clock()
+    }
+
     /// The request goes to its upstream.
     pub(super) fn sent(&mut self) {
         let after = self.begun_at().elapsed();
@@ -132,11 +138,14 @@ impl Record {
     }
 
     /// Counts `events` events written at `now`.
-    pub(super) fn count_events(&self, events: u64, now: Instant) {
+    pub(super) fn count_events(&self, events: u64, now: Moment) {
         if events == 0 {
             return;
         }
-        let noted = self.note_events(events, now.duration_since(self.begun_at()));
+        let noted = self.note_events(
+            events,
+            self.clock().instant(now).duration_since(self.begun_at()),
+        );
         if let Some(lane) = self.lane() {
             lane.events(events, noted.gap);
             if noted.gap.is_none() {

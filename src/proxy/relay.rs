@@ -165,11 +165,12 @@ impl Parts {
 impl Relay {
     pub(super) fn new(mut parts: Parts, now: Instant) -> Self {
         parts.record.begin(&parts.watch);
-        let mut timers = Timers::new(now);
+        let clock = parts.record.clock();
+        let mut timers = Timers::new(clock.moment(now));
         parts.link.limit_writes(parts.route.policy.timeouts.write);
         if let Feed::Open(source) = &parts.feed {
             parts.link.share(Some(Rc::clone(source)));
-            timers.read();
+            timers.read(clock);
         }
         Self {
             parts,
@@ -271,7 +272,7 @@ impl Relay {
 
     fn count(&mut self, bytes: usize) -> Poll<Given> {
         self.parts.record.count_bytes(bytes);
-        self.timers.wrote();
+        self.timers.wrote(self.parts.record.clock());
         Poll::Ready(Given::Bytes)
     }
 
@@ -429,7 +430,7 @@ impl Relay {
         let filled = source.borrow_mut().poll_fill(cx, scratch);
         self.is_dry = filled.is_pending();
         let fill = ready!(filled)?;
-        self.timers.read();
+        self.timers.read(self.parts.record.clock());
         if let Some(lane) = self.parts.record.lane() {
             lane.bytes_in(fill.bytes());
         }
@@ -455,7 +456,7 @@ impl Relay {
             }
             None => Feed::EMPTY,
         };
-        self.timers.read();
+        self.timers.read(self.parts.record.clock());
         Ok(())
     }
 

@@ -28,6 +28,7 @@ pub use self::{
     listing::{Ended, Listing, Requested},
     tap::{Piece, Tap, Tapped, Tapping, tap},
 };
+use super::moment::Clock;
 use crate::{drain::Drain, telemetry::metrics::WorkerMetrics, transcode::output::Format};
 
 /// How many endings a worker remembers.
@@ -179,6 +180,11 @@ impl Streams {
     /// When the request came.
     pub(super) fn begun_at(&self, live: &Live) -> Instant {
         self.begun_at + live.begun()
+    }
+
+    /// What the streams' moments count from.
+    pub(super) fn clock(&self) -> Clock {
+        Clock::from(self.begun_at)
     }
 
     /// The name of one of these streams.

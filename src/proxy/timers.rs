@@ -10,10 +10,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::record::Record;
+use super::{
+    moment::{Clock, Moment},
+    record::Record,
+};
 use crate::{
     drain::{self, Window},
-    moment::Moment,
     route::Policy,
     transcode::heartbeat,
 };
@@ -60,33 +62,32 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Moment) -> Self {
         Self {
             read_at: None,
-            written_at: now.into(),
+            written_at: now,
             silence_share: fastrand::f32(),
             drain_share: fastrand::f32(),
         }
     }
 
     /// When something last happened.
-    pub(super) fn last(&self) -> Instant {
+    pub(super) fn last(&self) -> Moment {
         self.read_at
             .map_or(self.written_at, |at| at.max(self.written_at))
-            .into()
     }
 
     /// Notes that the upstream sent something.
-    pub(super) fn read(&mut self) {
-        self.read_at = Some(Moment::now());
+    pub(super) fn read(&mut self, clock: Clock) {
+        self.read_at = Some(clock.now());
     }
 
     /// Notes that the client was given something.
-    pub(super) fn wrote(&mut self) {
+    pub(super) fn wrote(&mut self, clock: Clock) {
         // What came since the last write is what was written: the clock was just read for it.
         self.written_at = match self.read_at {
             Some(at) if at > self.written_at => at,
-            _ => Moment::now(),
+            _ => clock.now(),
         };
     }
 
@@ -111,7 +112,7 @@ impl Timers {
             let now = Instant::now();
             if at <= now {
                 if alarm == Alarm::Heartbeat {
-                    self.written_at = now.into();
+                    self.written_at = terms.record.clock().moment(now);
                     self.silence_share = fastrand::f32();
                 }
                 return Poll::Ready(alarm);
@@ -153,16 +154,17 @@ impl Timers {
     }
 
     fn next(&self, terms: Terms<'_>) -> Option<(Instant, Alarm)> {
+        let clock = terms.record.clock();
         let every = terms.policy.heartbeat.every;
         let every = every.filter(|_| terms.has_heartbeats);
         let heartbeat = every.map(|every| {
             let silence = heartbeat::due(every, self.silence_share.into());
-            (Instant::from(self.written_at) + silence, Alarm::Heartbeat)
+            (clock.instant(self.written_at) + silence, Alarm::Heartbeat)
         });
         let idle = terms.policy.timeouts.idle;
         let idle = self
             .read_at
-            .map(|at| (Instant::from(at) + idle, Alarm::Idle));
+            .map(|at| (clock.instant(at) + idle, Alarm::Idle));
         [self.end(terms), idle, heartbeat]
             .into_iter()
             .flatten()

@@ -17,7 +17,6 @@ const LEVELS: &[(&str, u8)] = &[
     ("alarm", 1),
     ("pem", 1),
     ("reactor", 1),
-    ("moment", 1),
     ("upstream", 2),
     ("route", 3),
     ("collector", 3),
