@@ -104,7 +104,7 @@ impl Drain {
     /// A place among those who are told.
     ///
     /// # Panics
-    /// There are 2^24 streams and connections in one worker, which take more than 16 GB.
+    /// There are 2^26 streams and connections in one worker, which take more than 80 GB.
     #[must_use]
     pub fn watch(self: &Rc<Self>) -> Watch {
         let place = u32::try_from(self.wakers.borrow_mut().insert(None));
@@ -112,7 +112,7 @@ impl Drain {
         Watch {
             drain: Rc::clone(self),
             due: Cell::new(Due::vacant(
-                place.expect("fewer than 2^24 streams in one worker"),
+                place.expect("fewer than 2^26 streams in one worker"),
             )),
         }
     }

@@ -15,7 +15,7 @@ use std::{
 use tokio::time::{Instant, sleep_until};
 
 /// How many bits tell places apart.
-const PLACE_BITS: u32 = 24;
+const PLACE_BITS: u32 = 26;
 /// How many places there may be.
 pub(super) const PLACES_MAX: u32 = 1 << PLACE_BITS;
 /// What no time is, and has been rung at the begin.
@@ -32,7 +32,7 @@ pub(super) struct Alarms {
     ringer: RefCell<Option<Waker>>,
 }
 
-/// A place, and when it is to be woken, if at all, in one word: milliseconds since the begin (for 34 years), then the
+/// A place, and when it is to be woken, if at all, in one word: milliseconds since the begin (for 8 years), then the
 /// place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due(u64);

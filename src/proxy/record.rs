@@ -142,10 +142,8 @@ impl Record {
         if events == 0 {
             return;
         }
-        let noted = self.note_events(
-            events,
-            self.clock().instant(now).duration_since(self.begun_at()),
-        );
+        let after = self.clock().instant(now).duration_since(self.begun_at());
+        let noted = self.note_events(events, after);
         if let Some(lane) = self.lane() {
             lane.events(events, noted.gap);
             if noted.gap.is_none() {
