@@ -45,8 +45,9 @@ use crate::{
     upstream::TrustError,
 };
 
-/// How many descriptors a worker's runtime has for itself: two for its events, one to be woken, one for signals.
-const WORKER_FILES: usize = 4;
+/// How many descriptors a worker has for itself: four for events (the runtime's and the reactor's), one to be woken,
+/// one for signals.
+const WORKER_FILES: usize = 6;
 /// How many generations may wait for a worker that is busy.
 const UPDATES_MAX: usize = 4;
 
