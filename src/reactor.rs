@@ -198,6 +198,9 @@ impl Lookout {
             }
             if found < EVENTS_MAX {
                 look.clear_ready();
+            } else {
+                // There may be more, after those that were found.
+                tokio::task::yield_now().await;
             }
         }
     }

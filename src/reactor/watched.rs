@@ -43,6 +43,29 @@ impl Watched {
         &self.socket
     }
 
+    /// Reads into memory that is not initialized: to initialize all of it would touch what stays unused. Apart from
+    /// the other way, which need not have room for this on its stack.
+    #[inline(never)]
+    fn poll_read_copied(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut scratch = [MaybeUninit::uninit(); READ_BYTES_MAX];
+        let room = buffer.remaining().min(READ_BYTES_MAX);
+        let read = self.poll_act(
+            Side::Read,
+            cx,
+            |length| *length < room,
+            |socket| {
+                let ((came, _), _) = recv(socket, &mut scratch[..room], RecvFlags::empty())?;
+                buffer.put_slice(came);
+                Ok(came.len())
+            },
+        );
+        read.map_ok(drop)
+    }
+
     /// Writes as much as the peer takes of so many bytes.
     fn poll_send(
         &self,
@@ -127,20 +150,7 @@ impl AsyncRead for Watched {
             buffer.advance(ready!(read)?);
             return Poll::Ready(Ok(()));
         }
-        // To initialize all of the reader's memory would touch what stays unused.
-        let mut scratch = [MaybeUninit::uninit(); READ_BYTES_MAX];
-        let room = room.min(READ_BYTES_MAX);
-        let read = self.poll_act(
-            Side::Read,
-            cx,
-            |length| *length < room,
-            |socket| {
-                let ((came, _), _) = recv(socket, &mut scratch[..room], RecvFlags::empty())?;
-                buffer.put_slice(came);
-                Ok(came.len())
-            },
-        );
-        read.map_ok(drop)
+        self.poll_read_copied(cx, buffer)
     }
 }
 
