@@ -14,7 +14,7 @@ pub(super) struct Moment(NonZeroU64);
 
 impl Clock {
     /// Counts from here.
-    pub(super) fn from(begun_at: Instant) -> Self {
+    pub(super) fn new(begun_at: Instant) -> Self {
         Self(begun_at)
     }
 
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn a_moment_is_the_instant_that_it_was_made_of() {
         let begun = Instant::now();
-        let clock = Clock::from(begun);
+        let clock = Clock::new(begun);
         let year = Duration::from_hours(24 * 365);
         for at in [begun, begun + Duration::from_nanos(1), begun + year] {
             assert_eq!(clock.instant(clock.moment(at)), at);

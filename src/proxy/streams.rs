@@ -184,7 +184,7 @@ impl Streams {
 
     /// What the streams' moments count from.
     pub(super) fn clock(&self) -> Clock {
-        Clock::from(self.begun_at)
+        Clock::new(self.begun_at)
     }
 
     /// The name of one of these streams.
